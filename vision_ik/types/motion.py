@@ -1,0 +1,110 @@
+"""What an arm does: joint state, command, IK solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_ik.types._arrays import Floats, put, read_only
+
+
+class IkStatus(IntEnum):
+    """How a solve ended."""
+
+    CONVERGED = 0
+    """Pose reached within tolerance, joints inside their limits."""
+    LIMITED = 1
+    """Not reached; the closest pose has at least one joint at its limit."""
+    UNREACHABLE = 2
+    """Not reached, with no joint at a limit: out of reach, or singular."""
+    INVALID = 3
+    """The target (in a batch) or start was not finite or not a rigid transform; q is the start or NaN."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class IkSolution:
+    """Joint angles for one pose: the solution, or the closest posture found."""
+
+    q: Floats
+    """(n,) [rad], [m] for prismatic joints; always inside the limits."""
+    status: IkStatus
+    position_error: float
+    """[m]"""
+    rotation_error: float
+    """[rad]"""
+    seed: str
+    """Where the solution came from: "start", "network" or "random"."""
+    iterations: int
+    """Damped-least-squares steps over all seeds tried."""
+    duration: float
+    """[s] Wall time of the call."""
+
+    def __post_init__(self) -> None:
+        put(self, "q", read_only(self.q, (None,), "q"))
+
+    @property
+    def converged(self) -> bool:
+        """Whether the pose was reached within tolerance."""
+        return self.status == IkStatus.CONVERGED
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class IkBatch:
+    """Joint angles for N poses."""
+
+    q: Floats
+    """(N, n) [rad]; NaN rows where the target was invalid."""
+    status: NDArray[np.int64]
+    """(N,) values of IkStatus."""
+    position_error: Floats
+    """(N,) [m]"""
+    rotation_error: Floats
+    """(N,) [rad]"""
+    iterations: NDArray[np.int64]
+    """(N,) damped-least-squares steps over all seeds tried."""
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """(N,) whether the pose was reached within tolerance."""
+        return self.status == IkStatus.CONVERGED
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class JointState:
+    """Where the joints are."""
+
+    names: tuple[str, ...]
+    q: Floats
+    """(n,) [rad] or [m]."""
+    dq: Floats
+    """(n,) [rad/s] or [m/s]."""
+    timestamp: float
+    """[s] When it was measured, on the clock of the run."""
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        put(self, "q", read_only(self.q, (n,), "q"))
+        put(self, "dq", read_only(self.dq, (n,), "dq"))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class JointCommand:
+    """Where the joints shall go."""
+
+    names: tuple[str, ...]
+    q: Floats
+    """(n,) position set-point [rad] or [m]."""
+    dq: Floats
+    """(n,) velocity feed-forward [rad/s] or [m/s]."""
+    timestamp: float
+    """[s] When it was made, on the clock of the run."""
+    clipped_by: tuple[str, ...] = field(default=())
+    """What limited it ("velocity", "position", "workspace", ...); empty when sent as asked."""
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        put(self, "q", read_only(self.q, (n,), "q"))
+        put(self, "dq", read_only(self.dq, (n,), "dq"))

@@ -1,0 +1,161 @@
+"""What a camera sees: lens, frame, detection, pose, target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_ik.transforms import Transform
+from vision_ik.types._arrays import Floats, Image, put, read_only
+
+LensModel = Literal["pinhole", "fisheye"]
+_COEFFICIENTS: dict[str, tuple[int, ...]] = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CameraIntrinsics:
+    """How a camera maps points to pixels; the centre of the top-left pixel is (0, 0)."""
+
+    K: Floats
+    """(3, 3) camera matrix [px], last row (0, 0, 1)."""
+    distortion: Floats = field(default_factory=lambda: np.zeros(5))
+    """OpenCV coefficients: pinhole 0, 4, 5, 8, 12 or 14 of them, fisheye 4."""
+    width: int
+    """[px]"""
+    height: int
+    """[px]"""
+    model: LensModel = "pinhole"
+    approximate: bool = False
+    """True when guessed (from a field of view) instead of calibrated; everything derived says so."""
+    covariance: Floats | None = None
+    """Covariance of (fx, fy, cx, cy, distortion...) [px, 1], or None when not known."""
+
+    def __post_init__(self) -> None:
+        put(self, "K", read_only(self.K, (3, 3), "K"))
+        put(self, "distortion", read_only(np.ravel(self.distortion), (None,), "distortion"))
+        if self.model not in _COEFFICIENTS:
+            raise ValueError(f"Lens model must be pinhole or fisheye, not {self.model!r}.")
+        if len(self.distortion) not in _COEFFICIENTS[self.model]:
+            raise ValueError(
+                f"A {self.model} lens takes {_COEFFICIENTS[self.model]} coefficients, not {len(self.distortion)}."
+            )
+        if self.K[0, 0] <= 0 or self.K[1, 1] <= 0 or tuple(self.K[2]) != (0.0, 0.0, 1.0):
+            raise ValueError("K needs positive focal lengths and a last row of (0, 0, 1).")
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"Image size must be positive, not {self.width}x{self.height}.")
+        if self.covariance is not None:
+            n = 4 + len(self.distortion)
+            put(self, "covariance", read_only(self.covariance, (n, n), "covariance"))
+
+    @classmethod
+    def from_field_of_view(cls, width: int, height: int, horizontal_fov: float = np.deg2rad(60.0)) -> CameraIntrinsics:
+        """Return an approximate distortion-free lens from the horizontal field of view [rad]."""
+        f = 0.5 * width / np.tan(0.5 * horizontal_fov)
+        K = np.array([[f, 0, 0.5 * (width - 1)], [0, f, 0.5 * (height - 1)], [0, 0, 1.0]])
+        return cls(K=K, width=width, height=height, approximate=True)
+
+    def scaled(self, width: int, height: int) -> CameraIntrinsics:
+        """Return the lens for the same picture resized to width x height (pixel-centre convention)."""
+        sx, sy = width / self.width, height / self.height
+        S = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1.0]])
+        return CameraIntrinsics(
+            K=S @ self.K,
+            distortion=self.distortion,
+            width=width,
+            height=height,
+            model=self.model,
+            approximate=self.approximate,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Frame:
+    """One picture and when it was taken."""
+
+    image: Image
+    """(H, W, 3) uint8, BGR."""
+    timestamp: float
+    """[s] When light hit the sensor (middle of the exposure), on the clock of the run."""
+    index: int
+    intrinsics: CameraIntrinsics
+    depth: NDArray[np.float32] | None = None
+    """(H, W) distance along the optical axis [m]; NaN where unknown."""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"A frame needs a (H, W, 3) uint8 BGR image, not {self.image.shape} {self.image.dtype}.")
+        if self.image.size == 0:
+            raise ValueError("A frame needs at least one pixel.")
+        if self.depth is not None and self.depth.shape != self.image.shape[:2]:
+            raise ValueError(f"Depth {self.depth.shape} and image {self.image.shape[:2]} differ in size.")
+        view = self.image.view()
+        view.setflags(write=False)
+        put(self, "image", view)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TagDetection:
+    """One marker found in one frame."""
+
+    tag_id: int
+    family: str
+    """AprilTag family ("36h11") or OpenCV dictionary ("4x4_50") or a dictionary file's name."""
+    corners: Floats
+    """(4, 2) [px]: top-left, top-right, bottom-right, bottom-left of the upright marker."""
+    timestamp: float
+    """[s] of the frame."""
+    hamming: int = 0
+    """Bits corrected to read the id."""
+    margin: float = float("nan")
+    """Decision margin of the back end (larger is surer), NaN where it gives none."""
+
+    def __post_init__(self) -> None:
+        put(self, "corners", read_only(self.corners, (4, 2), "corners"))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PoseEstimate:
+    """Pose of one tag or board, estimated from one frame."""
+
+    tag_id: int
+    """Id of the tag; -1 for a board."""
+    timestamp: float
+    """[s] of the frame."""
+    T_camera_tag: Transform
+    """Best solution."""
+    covariance: Floats
+    """(6, 6) in the tangent at the pose (right perturbation, tag frame), (v, w) [m, rad]."""
+    reprojection_error: float
+    """Root mean square over the corners [px]."""
+    alternative: Transform | None = None
+    """The mirrored planar solution, where one exists."""
+    alternative_error: float = float("inf")
+    """Its reprojection error [px]."""
+    ambiguity: float = 0.0
+    """Error of the best solution over that of the mirrored one, in [0, 1]; near 1 is undecidable."""
+
+    def __post_init__(self) -> None:
+        put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Target:
+    """A tracked goal in the robot's base frame."""
+
+    name: str
+    timestamp: float
+    """[s] For which the pose holds."""
+    T_base_target: Transform
+    twist: Floats = field(default_factory=lambda: np.zeros(6))
+    """(6,) (v, w) of the target in its own frame [m/s, rad/s]."""
+    covariance: Floats = field(default_factory=lambda: np.zeros((6, 6)))
+    """(6, 6) of the pose, tangent at the pose, (v, w) [m, rad]."""
+    age: float = 0.0
+    """[s] Since the last frame in which the target was seen."""
+
+    def __post_init__(self) -> None:
+        put(self, "twist", read_only(self.twist, (6,), "twist"))
+        put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
