@@ -1,0 +1,12 @@
+"""Markers: finding them, their poses, boards of them, and printing them."""
+
+from vision_ik.tags.boards import detect_board as detect_board
+from vision_ik.tags.detector import TagDetector as TagDetector
+from vision_ik.tags.dictionaries import MarkerDictionary as MarkerDictionary
+from vision_ik.tags.dictionaries import load_dictionary as load_dictionary
+from vision_ik.tags.dictionaries import save_dictionary as save_dictionary
+from vision_ik.tags.families import list_families as list_families
+from vision_ik.tags.pose import estimate_board_pose as estimate_board_pose
+from vision_ik.tags.pose import estimate_pose as estimate_pose
+from vision_ik.tags.render import render_board as render_board
+from vision_ik.tags.render import render_marker as render_marker

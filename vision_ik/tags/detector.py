@@ -1,0 +1,99 @@
+"""Finding markers in frames, with two libraries behind one convention."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from vision_ik.errors import TagError
+from vision_ik.tags.apriltag import detect_apriltags
+from vision_ik.tags.aruco import ArucoBackend
+from vision_ik.tags.families import find_family
+from vision_ik.types import Floats, Frame, TagDetection
+
+Backend = Literal["apriltag", "opencv"]
+
+_MIN_MARGIN = 5.0
+"""AprilTag decision margin below which patterns in clutter pass as tags."""
+_MIN_SIDE = 5.0
+"""[px] Shortest edge of a credible marker."""
+
+
+class TagDetector:
+    """Finds the markers of one family; corners are upright order, pixel centres, whatever the back end.
+
+    Args:
+        family: "36h11", "4x4_50", ... (see :func:`list_families`) or a dictionary file's path.
+        backend: "apriltag" or "opencv"; None takes AprilTag where it can read the family,
+            whose corners are the more accurate.
+        wanted: Ids to report; None reports all.
+        max_hamming: Most corrected bits to believe; None takes the family's own limit.
+        min_margin: Smallest AprilTag decision margin to believe.
+        decimate: AprilTag looks for quads in the picture shrunk by this factor; 2 is
+            faster and misses small tags.
+
+    Raises:
+        TagError: The family is unknown, or the back end cannot read it.
+        ConfigError: The dictionary file is malformed.
+    """
+
+    def __init__(
+        self,
+        family: str | Path = "36h11",
+        *,
+        backend: Backend | None = None,
+        wanted: Collection[int] | None = None,
+        max_hamming: int | None = None,
+        min_margin: float = _MIN_MARGIN,
+        decimate: float = 1.0,
+    ) -> None:
+        found = find_family(family)
+        chosen = backend or ("apriltag" if found.apriltag_name else "opencv")
+        if chosen not in ("apriltag", "opencv"):
+            raise ValueError(f"The back end must be apriltag or opencv, not {chosen!r}.")
+        if (found.apriltag_name if chosen == "apriltag" else found.dictionary) is None:
+            raise TagError(
+                f"The {chosen} back end cannot read {found.name}.",
+                "Leave the back end open, or choose the other one.",
+                family=found.name,
+                backend=chosen,
+            )
+        self.family = found.name
+        self.backend: Backend = chosen
+        self.wanted = None if wanted is None else frozenset(wanted)
+        self._max_hamming = found.max_hamming if max_hamming is None else max_hamming
+        self._min_margin = min_margin
+        self._decimate = decimate
+        self._apriltag_name = found.apriltag_name
+        self._aruco = ArucoBackend(found.dictionary) if chosen == "opencv" and found.dictionary else None
+
+    def detect(self, frame: Frame) -> list[TagDetection]:
+        """Return the markers in a frame by increasing id; an id seen twice is reported twice."""
+        gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+        if self._aruco is None:
+            found = detect_apriltags(
+                gray, self.family, str(self._apriltag_name), frame.timestamp, decimate=self._decimate
+            )
+        else:
+            found = [
+                TagDetection(tag_id=i, family=self.family, corners=quad, timestamp=frame.timestamp)
+                for i, quad in self._aruco.detect(gray)
+            ]
+        return sorted((d for d in found if self._credible(d)), key=lambda d: (d.tag_id, *d.corners[0]))
+
+    def _credible(self, detection: TagDetection) -> bool:
+        wanted = self.wanted is None or detection.tag_id in self.wanted
+        legible = detection.hamming <= self._max_hamming and not detection.margin < self._min_margin
+        return wanted and legible and is_convex_quad(detection.corners)
+
+
+def is_convex_quad(corners: Floats) -> bool:
+    """Return whether (4, 2) corners [px] run clockwise in the picture around a convex quad of credible size."""
+    edges = np.roll(corners, -1, axis=0) - corners
+    following = np.roll(edges, -1, axis=0)
+    turning = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    return bool((turning > 0).all() and np.linalg.norm(edges, axis=1).min() >= _MIN_SIDE)

@@ -1,0 +1,103 @@
+"""Drawing markers and boards as images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vision_ik.tags.families import find_family, marker_cells
+from vision_ik.types import Board, CharucoBoard, Floats, Image
+
+
+def render_marker(family: str | Path, tag_id: int, cell_px: int = 8) -> Image:
+    """Return the upright marker as a grey image with its black border, without quiet zone.
+
+    Args:
+        family: Family, dictionary or dictionary file.
+        tag_id: Id of the marker.
+        cell_px: Edge of one cell [px]; the marker measures (bits + 2) cells.
+
+    Returns:
+        (H, H) uint8, 0 or 255; the outer edges of the border are the image's edges.
+
+    Raises:
+        TagError: The family is unknown, has no such id, or cannot be drawn.
+    """
+    if cell_px < 1:
+        raise ValueError(f"A cell needs at least one pixel, not {cell_px}.")
+    return np.kron(marker_cells(family, tag_id), np.ones((cell_px, cell_px), dtype=np.uint8))
+
+
+def board_cells(board: Board) -> list[tuple[Floats, Image]]:
+    """Return what is printed on a board: black chess squares, then markers.
+
+    Returns:
+        Pairs of (4, 3) corners [m] in the board frame (upright order) and (k, k) cells, 0 or 255.
+    """
+    printed: list[tuple[Floats, Image]] = []
+    if isinstance(board, CharucoBoard):
+        printed += [(square, np.zeros((1, 1), dtype=np.uint8)) for square in _black_squares(board)]
+    turns = 2 if prints_turned(board) else 0
+    for tag_id, corners in board.markers.items():
+        printed.append((corners, np.ascontiguousarray(np.rot90(marker_cells(board.family, tag_id), turns))))
+    return printed
+
+
+def prints_turned(board: Board) -> bool:
+    """Return whether the board's markers stand on their heads.
+
+    ChArUco boards are OpenCV's, whose AprilTag patterns are turned by 180 degrees against
+    the AprilTag image set; ours are printed the same way, so both kinds can be used.
+    """
+    return isinstance(board, CharucoBoard) and find_family(board.family).opencv_turned
+
+
+def render_board(board: Board, px_per_m: float, *, margin_m: float = 0.0) -> Image:
+    """Return the board as a grey image, seen from the front, y up.
+
+    Each pixel holds the share of white in its area, so edges between pixels stay exact.
+
+    Args:
+        board: Layout to draw.
+        px_per_m: Resolution [px/m].
+        margin_m: White margin on all sides [m].
+
+    Returns:
+        (H, W) uint8, with size_m plus margins rounded up to whole pixels; the board's top
+        left corner lies at ``margin_m * px_per_m - 0.5`` [px] in both directions.
+    """
+    if not px_per_m > 0 or margin_m < 0:
+        raise ValueError("The resolution must be positive and the margin not negative.")
+    width, height = (int(np.ceil((s + 2 * margin_m) * px_per_m - 1e-6)) for s in board.size_m)
+    black = np.zeros((height, width))
+    for corners, cells in board_cells(board):
+        left, top = corners[0, 0], board.size_m[1] - corners[0, 1]
+        pitch = (corners[1, 0] - corners[0, 0]) / len(cells) * px_per_m
+        edges = np.arange(len(cells) + 1) * pitch
+        across = _coverage(edges + (left + margin_m) * px_per_m, width)
+        down = _coverage(edges + (top + margin_m) * px_per_m, height)
+        black += down.T @ (cells == 0).astype(np.float64) @ across
+    return np.rint(255.0 * (1.0 - np.clip(black, 0.0, 1.0))).astype(np.uint8)
+
+
+def _coverage(edges: Floats, n: int) -> Floats:
+    """Return the (k, n) share of each of n pixels covered by each of the k intervals between ``edges`` [px]."""
+    pixels = np.arange(n)
+    upper = np.minimum(edges[1:, None], pixels + 1)
+    lower = np.maximum(edges[:-1, None], pixels)
+    return np.clip(upper - lower, 0.0, 1.0)
+
+
+def _black_squares(board: CharucoBoard) -> list[Floats]:
+    """Return the (4, 3) corners [m] of the squares that carry no marker."""
+    s, height = board.square_m, board.size_m[1]
+    marked = {
+        (round((height - c[:, 1].mean()) / s - 0.5), round(c[:, 0].mean() / s - 0.5)) for c in board.markers.values()
+    }
+    return [
+        np.array([[0, 0, 0], [s, 0, 0], [s, -s, 0], [0, -s, 0]]) + (column * s, height - row * s, 0.0)
+        for row in range(board.rows)
+        for column in range(board.columns)
+        if (row, column) not in marked
+    ]
