@@ -71,7 +71,8 @@ install_packages() {
     say "installing torch"
     "${pip[@]}" -c constraints.txt "$(grep '^torch==' constraints.txt)" setuptools
     say "installing everything else"
-    "${pip[@]}" -c constraints.txt --no-build-isolation -e . --group dev
+    # setuptools warns of every editable install; there is nothing to act on.
+    PYTHONWARNINGS=ignore "${pip[@]}" -c constraints.txt --no-build-isolation -e . --group dev
 }
 
 check_libraries
