@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-# Before NumPy loads: small matrices lose time to thread pools, and tests run side by side.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 import hypothesis
 import numpy as np
 import pytest
