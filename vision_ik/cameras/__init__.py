@@ -1,0 +1,4 @@
+"""Pixels in: webcams, files, folders and streams behind one protocol."""
+
+from vision_ik.cameras.intrinsics_files import load_any_intrinsics as load_any_intrinsics
+from vision_ik.cameras.opening import open_camera as open_camera

@@ -1,0 +1,137 @@
+"""What all sources share: making frames of raw pictures and choosing the lens that fits."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_ik.errors import CameraError, FrameReadError
+from vision_ik.types import CameraIntrinsics, Image
+
+DEFAULT_FOV = float(np.deg2rad(60.0))
+"""[rad] Horizontal field of view assumed for an unknown camera; webcams have 55 to 80 degrees."""
+_ASPECT_TOLERANCE = 0.01
+"""Sizes whose aspect ratios differ by less are the same picture resized."""
+
+
+def fit_intrinsics(
+    intrinsics: CameraIntrinsics | None, fov: float | None, width: int, height: int, source: str
+) -> CameraIntrinsics:
+    """Return the lens for pictures of this size: the given one, scaled if need be, or a guess marked approximate.
+
+    Raises:
+        CameraError: The given lens belongs to pictures of another aspect ratio.
+    """
+    if intrinsics is None:
+        return CameraIntrinsics.from_field_of_view(width, height, DEFAULT_FOV if fov is None else fov)
+    if (intrinsics.width, intrinsics.height) == (width, height):
+        return intrinsics
+    if abs(intrinsics.width * height / (intrinsics.height * width) - 1.0) > _ASPECT_TOLERANCE:
+        raise CameraError(
+            f"The intrinsics are for {intrinsics.width}x{intrinsics.height}, but {source} gives {width}x{height}, "
+            "which is no resized version of it.",
+            "Calibrate at the size you use, or set the camera to the calibrated one.",
+            source=source,
+        )
+    return intrinsics.scaled(width, height)
+
+
+def to_bgr(picture: NDArray[np.generic], source: str) -> Image:
+    """Return a picture as (H, W, 3) uint8 BGR; grey is repeated, alpha dropped, 16 bits are cut to the upper 8.
+
+    Raises:
+        FrameReadError: The picture is empty, or no such picture (floats, two channels, ...).
+    """
+    if picture.ndim not in (2, 3) or picture.size == 0:
+        raise FrameReadError(
+            f"{source} gave a picture of shape {picture.shape}.",
+            "Check the source with another program.",
+            source=source,
+        )
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    if picture.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or channels not in (1, 3, 4):
+        raise FrameReadError(
+            f"{source} holds {channels} channels of {picture.dtype}, which is no 8- or 16-bit grey or colour picture.",
+            "Convert it to PNG or JPEG first.",
+            source=source,
+        )
+    if picture.dtype == np.uint16:
+        picture = picture.astype(np.uint16) >> 8
+    eight = np.ascontiguousarray(picture.astype(np.uint8, copy=False))
+    if channels == 1:
+        return np.repeat(eight.reshape(*eight.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(eight[:, :, :3])
+
+
+def decode_image(path: Path) -> Image:
+    """Return the picture in a file as (H, W, 3) uint8 BGR.
+
+    OpenCV fills the missing part of a cut-off JPEG with grey and calls it a success, so the
+    end marker is checked first.
+
+    Raises:
+        FrameReadError: The file cannot be read, is cut off, or is no picture.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FrameReadError(
+            f"Could not read {path}: {error.strerror}.", "Check the file and its permissions.", path=path
+        ) from error
+    if not data:
+        raise FrameReadError(f"{path} is empty.", "Copy it again from where it came.", path=path)
+    if _is_cut_off(data):
+        raise FrameReadError(f"{path} is cut off: its end is missing.", "Copy it again from where it came.", path=path)
+    with quiet_opencv():
+        try:
+            picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        except cv2.error as error:
+            raise FrameReadError(
+                f"{path} cannot be decoded: {error.err}.", "Open it with another program and save it as PNG.", path=path
+            ) from error
+    if picture is None:
+        raise FrameReadError(f"{path} is no picture that can be decoded.", "Save it as PNG or JPEG.", path=path)
+    return to_bgr(picture, str(path))
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Return whether a JPEG lacks its end marker after the last scan, or a PNG its last chunk."""
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data
+    return False
+
+
+class _Quiet:
+    """How many are asking for silence, and the level to go back to after the last."""
+
+    lock = threading.Lock()
+    depth = 0
+    level = 0
+
+
+@contextmanager
+def quiet_opencv() -> Generator[None]:
+    """Keep OpenCV's own messages off stderr for a while, from any thread; ours name the cause."""
+    # Read by the FFmpeg back end when it opens its first source; -8 is AV_LOG_QUIET.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    with _Quiet.lock:
+        if _Quiet.depth == 0:
+            _Quiet.level = cv2.utils.logging.getLogLevel()
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _Quiet.depth += 1
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.depth -= 1
+            if _Quiet.depth == 0:
+                cv2.utils.logging.setLogLevel(_Quiet.level)

@@ -1,0 +1,139 @@
+"""A video file as a camera, with the true time of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vision_ik.cameras.base import StoredCamera
+from vision_ik.cameras.pictures import fit_intrinsics
+from vision_ik.clock import Clock
+from vision_ik.errors import FrameReadError
+from vision_ik.types import CameraIntrinsics, Image
+
+_FALLBACK_RATE = 25.0
+"""[1/s] For files that state neither times nor a rate."""
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+class VideoCamera(StoredCamera):
+    """Gives every frame of a video file, upright, at the times in the file (which may be uneven).
+
+    Args:
+        path: Any file FFmpeg reads.
+        intrinsics: Lens; None guesses.
+        fov: Horizontal field of view [rad] to guess with.
+        clock: Clock to play on, see :class:`StoredCamera`.
+
+    Raises:
+        FrameReadError: The file is no video, or its first frame cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        intrinsics: CameraIntrinsics | None = None,
+        fov: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._path = path
+        try:
+            self._container = av.open(str(path))
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._unreadable(error) from error
+        try:
+            if not self._container.streams.video:
+                raise FrameReadError(f"{path} holds no video.", "Give a file with a video stream.", path=path)
+            stream = self._container.streams.video[0]
+            stream.thread_type = "AUTO"
+            self._promised = int(stream.frames)
+            self._rate = float(stream.average_rate or _FALLBACK_RATE)
+            self._frames: Iterator[VideoFrame] = self._container.decode(stream)
+            self._decoded = 0
+            self._origin: float | None = None
+            self._last = 0.0
+            self._failure: FrameReadError | None = None
+            self._next = self._decode()
+            if self._next is None:
+                raise self._failure or self._unreadable(None)
+            height, width = self._next[1].shape[:2]
+            fitted = fit_intrinsics(intrinsics, fov, width, height, str(path))
+        except BaseException:
+            self._container.close()
+            raise
+        super().__init__(str(path), fitted, clock)
+
+    def close(self) -> None:
+        """Release the file."""
+        if not self._closed:
+            self._container.close()
+        super().close()
+
+    def _peek_time(self) -> float | None:
+        if self._next is not None:
+            return self._next[0]
+        # A failure is raised when its frame is read, not hidden as an early end.
+        return self._last if self._failure is not None else None
+
+    def _take(self) -> tuple[Image, CameraIntrinsics]:
+        if self._next is None:
+            failure, self._failure = self._failure, None
+            raise failure or self._unreadable(None)
+        image = self._next[1]
+        self._next = self._decode()  # one ahead, so that the end is known when the last frame is given
+        return image, self._intrinsics
+
+    def _decode(self) -> tuple[float, Image] | None:
+        """Return time and picture of the next frame; None at the end, or with the failure kept for its reader."""
+        try:
+            frame = next(self._frames, None)
+        except (av.error.FFmpegError, OSError) as error:
+            self._failure = self._unreadable(error)
+            return None
+        if frame is None:
+            if self._decoded < self._promised - 1:  # some encoders count one frame too many
+                self._failure = FrameReadError(
+                    f"{self._path} is cut off: {self._decoded} of {self._promised} frames could be read.",
+                    "Copy it again from where it came, or go on without the rest.",
+                    path=self._path,
+                    frames=self._decoded,
+                )
+            return None
+        moment = self._time(frame), _upright(frame)
+        self._decoded += 1
+        return moment
+
+    def _time(self, frame: VideoFrame) -> float:
+        """Return the time of a frame [s] since the first; damaged stamps go on at the nominal rate."""
+        expected = self._last + 1.0 / self._rate if self._decoded else 0.0
+        stamp = expected
+        if frame.pts is not None:
+            if self._origin is None:
+                self._origin = float(frame.time) - expected
+            stamp = float(frame.time) - self._origin
+            if self._decoded and stamp <= self._last:
+                stamp = expected
+        self._last = stamp
+        return stamp
+
+    def _unreadable(self, error: Exception | None) -> FrameReadError:
+        detail = "no frame could be decoded" if error is None else str(getattr(error, "strerror", None) or error)
+        return FrameReadError(
+            f"{self._path} cannot be read as a video: {detail}.",
+            "Check the file with another player, or convert it to H.264 in MP4.",
+            path=self._path,
+        )
+
+
+def _upright(frame: VideoFrame) -> Image:
+    """Return the picture as BGR, turned as the file says it was held."""
+    image = np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
+    turn = _TURNS.get(int(getattr(frame, "rotation", 0)) % 360)
+    return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
