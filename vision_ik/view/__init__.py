@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vision_ik.view import plots as plots
-    from vision_ik.view.environment import environment as environment
     from vision_ik.view.layout import side_by_side as side_by_side
+    from vision_ik.view.machine import environment as environment
     from vision_ik.view.overlay import OverlayStatus as OverlayStatus
     from vision_ik.view.overlay import draw_overlay as draw_overlay
     from vision_ik.view.report import Picture as Picture
@@ -32,7 +32,7 @@ _HOME = {
     "Tile": "report",
     "VideoWriter": "video",
     "draw_overlay": "overlay",
-    "environment": "environment",
+    "environment": "machine",
     "has_display": "window",
     "side_by_side": "layout",
     "write_report": "report",
