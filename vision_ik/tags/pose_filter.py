@@ -1,0 +1,131 @@
+"""A Kalman filter over a moving pose: constant velocity, driven by white acceleration.
+
+State: position p and velocity v in the base frame, rotation R and body rate w. The error is
+``(dp, dtheta, dv, dw)`` with ``R_true = R exp(dtheta)``: translation and rotation move
+independently, so a tag that turns while it goes straight is predicted straight (a constant
+body twist would send it around a screw).
+
+Error-state form: Sola, "Quaternion kinematics for the error-state Kalman filter", 2017,
+chapter 6; process noise: Bar-Shalom, Li, Kirubarajan, "Estimation with applications to tracking
+and navigation", 2001, eq. (6.2.2-12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vision_ik.transforms import Transform, exp_rotation, log_rotation
+from vision_ik.types import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionModel:
+    """How a target may move."""
+
+    acceleration: float
+    """[m/s^2/sqrt(Hz)] Root density of the acceleration."""
+    angular_acceleration: float
+    """[rad/s^2/sqrt(Hz)]"""
+    speed: float
+    """[m/s] Standard deviation of the velocity when the target is first seen."""
+    angular_speed: float
+    """[rad/s]"""
+
+
+class PoseFilter:
+    """Position, rotation and velocity of one target with their covariance.
+
+    Args:
+        T_base_tag: First measured pose.
+        covariance: (6, 6) of it, right perturbation, (v, w) [m, rad].
+        timestamp: When it was measured [s].
+        model: How the target may move.
+    """
+
+    def __init__(self, T_base_tag: Transform, covariance: Floats, timestamp: float, model: MotionModel) -> None:
+        self.timestamp = timestamp
+        self._model = model
+        self._p = T_base_tag.translation
+        self._R = T_base_tag.rotation
+        self._v = np.zeros(3)
+        self._w = np.zeros(3)
+        self._P = np.zeros((12, 12))
+        self._P[:6, :6] = _to_base_axes(self._R, covariance)
+        self._P[6:9, 6:9] = model.speed**2 * np.eye(3)
+        self._P[9:, 9:] = model.angular_speed**2 * np.eye(3)
+
+    @property
+    def pose(self) -> Transform:
+        """T_base_tag at `timestamp`."""
+        return Transform.from_parts(self._R, self._p)
+
+    @property
+    def twist(self) -> Floats:
+        """(6,) (v, w) of the tag in its own frame [m/s, rad/s]."""
+        return np.concatenate([self._R.T @ self._v, self._w])
+
+    @property
+    def covariance(self) -> Floats:
+        """(6, 6) of the pose, right perturbation, (v, w) [m, rad]."""
+        return _to_base_axes(self._R.T, self._P[:6, :6])
+
+    def copy(self) -> PoseFilter:
+        """Return a filter that goes on independently."""
+        twin = PoseFilter.__new__(PoseFilter)
+        twin.__dict__.update(self.__dict__)  # every update makes new arrays
+        return twin
+
+    def predict(self, timestamp: float) -> None:
+        """Move on to ``timestamp`` [s]; the covariance grows."""
+        dt = timestamp - self.timestamp
+        if dt <= 0.0:
+            return
+        turn = exp_rotation(self._w * dt)
+        F = np.eye(12)
+        F[:3, 6:9] = dt * np.eye(3)
+        F[3:6, 3:6] = turn.T
+        F[3:6, 9:] = dt * np.eye(3)
+        self._p = self._p + dt * self._v
+        self._R = self._R @ turn
+        self._P = F @ self._P @ F.T + self._process_noise(dt)
+        self.timestamp = timestamp
+
+    def innovation(self, T_base_tag: Transform, covariance: Floats) -> tuple[Floats, Floats, float]:
+        """Return the residual (6,), its covariance (6, 6) and its squared Mahalanobis length.
+
+        The filter must have been predicted to the time of the measurement.
+        """
+        residual = np.concatenate([T_base_tag.translation - self._p, log_rotation(self._R.T @ T_base_tag.rotation)])
+        S = self._P[:6, :6] + _to_base_axes(T_base_tag.rotation, covariance)
+        return residual, S, float(residual @ np.linalg.solve(S, residual))
+
+    def correct(self, residual: Floats, S: Floats) -> None:
+        """Take in a measurement by its `innovation`."""
+        K = np.linalg.solve(S, self._P[:6]).T
+        step = K @ residual
+        self._p = self._p + step[:3]
+        self._R = self._R @ exp_rotation(step[3:6])
+        self._v = self._v + step[6:9]
+        self._w = self._w + step[9:]
+        P = self._P - K @ S @ K.T
+        self._P = 0.5 * (P + P.T)
+
+    def _process_noise(self, dt: float) -> Floats:
+        Q = np.zeros((12, 12))
+        for row, density in ((0, self._model.acceleration), (3, self._model.angular_acceleration)):
+            q = density**2
+            pose, rate = slice(row, row + 3), slice(row + 6, row + 9)
+            Q[pose, pose] = q * dt**3 / 3.0 * np.eye(3)
+            Q[pose, rate] = Q[rate, pose] = q * dt**2 / 2.0 * np.eye(3)
+            Q[rate, rate] = q * dt * np.eye(3)
+        return Q
+
+
+def _to_base_axes(R: Floats, covariance: Floats) -> Floats:
+    """Turn the translation part of a (6, 6) covariance by R; the rotation part stays in the body."""
+    turned = np.array(covariance, dtype=np.float64)
+    turned[:3] = R @ turned[:3]
+    turned[:, :3] = turned[:, :3] @ R.T
+    return turned

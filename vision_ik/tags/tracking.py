@@ -1,0 +1,193 @@
+"""From single pose estimates to a target that moves: filtered, predicted, robust to flips and gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from vision_ik.tags.pose_filter import MotionModel, PoseFilter
+from vision_ik.transforms import Transform
+from vision_ik.types import Floats, PoseEstimate, Target
+
+
+class UpdateOutcome(Enum):
+    """What became of a pose estimate."""
+
+    STARTED = "started"
+    """It began the track, or began it anew after a loss."""
+    ACCEPTED = "accepted"
+    FLIPPED = "flipped"
+    """Its mirrored planar solution fitted the track and was taken instead."""
+    REJECTED = "rejected"
+    """Neither solution fits the track."""
+    IGNORED = "ignored"
+    """Its time stamp is not after the newest one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """How the target may move and what is believed."""
+
+    motion: MotionModel = field(
+        default_factory=lambda: MotionModel(acceleration=0.05, angular_acceleration=0.25, speed=0.3, angular_speed=1.0)
+    )
+    gate: float = 22.46
+    """Largest squared Mahalanobis distance of an accepted estimate; 99.9 % of chi2 with 6 degrees of freedom."""
+    rejections: int = 5
+    """After so many rejected estimates in a row the target has jumped: start anew."""
+    lost_after_s: float = 1.0
+    """[s] Without an accepted estimate the track is given up."""
+    decided: float = 10.0
+    """Log-likelihood by which one planar solution must lead the other before the other is dropped."""
+    pixel_sigma: float = 0.3
+    """[px] Corner noise assumed when the two planar solutions are weighed."""
+
+
+@dataclass(slots=True)
+class _Track:
+    """One hypothesis about the target; two exist while the planar ambiguity is open."""
+
+    filter: PoseFilter
+    cost: float = 0.0
+    """Sum of squared reprojection errors over sigma^2: minus twice the log-likelihood."""
+
+
+class TargetTracker:
+    """Tracks one tag in the base frame and tells where it will be.
+
+    Args:
+        name: Of the target.
+        T_tag_target: Where the goal is, seen from the tag.
+        camera_covariance: (6, 6) of the camera's calibration (right perturbation), or None. It is
+            the same in each frame, so it is added to the result and does not average out.
+        settings: Motion model, gates.
+    """
+
+    def __init__(
+        self,
+        name: str = "target",
+        *,
+        T_tag_target: Transform | None = None,
+        camera_covariance: Floats | None = None,
+        settings: TrackerSettings | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings or TrackerSettings()
+        self._T_tag_target = T_tag_target or Transform.identity()
+        self._camera_covariance = camera_covariance
+        self._T_camera_tag = Transform.identity()
+        self._tracks: list[_Track] = []
+        self._last_seen = -np.inf
+        self._newest = -np.inf
+        self._rejected = 0
+
+    @property
+    def last_seen(self) -> float:
+        """Time [s] of the newest accepted estimate; -inf before the first."""
+        return self._last_seen
+
+    def reset(self) -> None:
+        """Forget the target."""
+        self._tracks = []
+        self._last_seen = -np.inf
+
+    def update(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
+        """Take in one estimate.
+
+        Args:
+            estimate: Of the tag.
+            T_base_camera: Where the camera was when the frame was taken.
+        """
+        if estimate.timestamp <= self._newest:
+            return UpdateOutcome.IGNORED
+        self._newest = estimate.timestamp
+        lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
+        if not self._tracks or lost:
+            return self._start(estimate, T_base_camera)
+        outcome = UpdateOutcome.REJECTED
+        for k, track in enumerate(self._tracks):
+            taken = self._correct(track, estimate, T_base_camera)
+            if k == 0:
+                outcome = taken
+        if outcome is UpdateOutcome.REJECTED:
+            self._rejected += 1
+            return self._start(estimate, T_base_camera) if self._rejected >= self.settings.rejections else outcome
+        self._rejected = 0
+        self._seen(estimate)
+        self._weigh()
+        return outcome
+
+    def predict(self, timestamp: float) -> Target | None:
+        """Return the target as it will be at ``timestamp`` [s]; None when never seen, or lost."""
+        age = timestamp - self._last_seen
+        if not self._tracks or age > self.settings.lost_after_s:
+            return None
+        ahead = self._tracks[0].filter.copy()
+        ahead.predict(timestamp)
+        Ad = self._T_tag_target.inv().adjoint()
+        covariance = ahead.covariance
+        if self._camera_covariance is not None:
+            Ad_tag_camera = self._T_camera_tag.inv().adjoint()
+            covariance = covariance + Ad_tag_camera @ self._camera_covariance @ Ad_tag_camera.T
+        return Target(
+            name=self.name,
+            timestamp=max(timestamp, ahead.timestamp),
+            T_base_target=ahead.pose @ self._T_tag_target,
+            twist=Ad @ ahead.twist,
+            covariance=Ad @ covariance @ Ad.T,
+            age=max(0.0, age),
+        )
+
+    def _start(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
+        """Begin with each planar solution that the picture allows."""
+        self._tracks = []
+        for T_camera_tag, error in _solutions(estimate):
+            start = PoseFilter(
+                T_base_camera @ T_camera_tag, estimate.covariance, estimate.timestamp, self.settings.motion
+            )
+            self._tracks.append(_Track(filter=start, cost=self._cost(error)))
+        self._rejected = 0
+        self._seen(estimate)
+        self._weigh()
+        return UpdateOutcome.STARTED
+
+    def _correct(self, track: _Track, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
+        """Feed one hypothesis with the solution that fits it, if any does."""
+        track.filter.predict(estimate.timestamp)
+        solutions = _solutions(estimate)
+        fits = [track.filter.innovation(T_base_camera @ T, estimate.covariance) for T, _ in solutions]
+        k = min(range(len(fits)), key=lambda i: fits[i][2])
+        residual, S, distance = fits[k]
+        if distance > self.settings.gate:
+            # A solution that is not even there is as unlikely as the gate allows.
+            track.cost += self.settings.gate
+            return UpdateOutcome.REJECTED
+        track.filter.correct(residual, S)
+        track.cost += self._cost(solutions[k][1])
+        return UpdateOutcome.FLIPPED if k else UpdateOutcome.ACCEPTED
+
+    def _weigh(self) -> None:
+        """Put the likelier hypothesis first and drop the other once that is certain."""
+        self._tracks.sort(key=lambda track: track.cost)
+        best = self._tracks[0].cost
+        self._tracks = [track for track in self._tracks if track.cost - best <= 2.0 * self.settings.decided]
+        for track in self._tracks:
+            track.cost -= best
+
+    def _seen(self, estimate: PoseEstimate) -> None:
+        self._last_seen = estimate.timestamp
+        self._T_camera_tag = estimate.T_camera_tag
+
+    def _cost(self, reprojection_error: float) -> float:
+        """Return the sum over the four corners of (distance / sigma)^2."""
+        return 4.0 * (reprojection_error / self.settings.pixel_sigma) ** 2
+
+
+def _solutions(estimate: PoseEstimate) -> list[tuple[Transform, float]]:
+    """Return the planar solutions with their reprojection errors [px], the better one first."""
+    found = [(estimate.T_camera_tag, estimate.reprojection_error)]
+    if estimate.alternative is not None:
+        found.append((estimate.alternative, estimate.alternative_error))
+    return found
