@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -61,6 +63,9 @@ Exit codes:
   70   a bug in vision-ik
   130  interrupted (143: terminated, 141: the reader of stdout has left)"""
 
+_PAGE_WIDTH = 100
+"""[columns] Longer lines are hard to read."""
+_INDENT = "  "
 _MARKERS = (
     tyro.conf.DisallowNone,
     tyro.conf.FlagCreatePairsOff,
@@ -154,12 +159,12 @@ def _parse(words: list[str], modules: Mapping[str, ModuleType]) -> object:
     Raises:
         SystemExit: Help was printed (0), or a mistake was explained (64).
     """
-    choices = tuple(_choice(name, modules.get(name)) for name in VERBS)
+    choices = tuple(_choice(name, modules.get(name), words) for name in VERBS)
     try:
         return tyro.cli(
             cast("type[object]", Union[choices]),  # noqa: UP007 # made at run time
             prog="vision-ik",
-            description=_DESCRIPTION,
+            description=_page(_DESCRIPTION),
             args=words,
             config=_MARKERS,
         )
@@ -167,19 +172,36 @@ def _parse(words: list[str], modules: Mapping[str, ModuleType]) -> object:
         raise SystemExit(EXIT_USAGE if leaving.code else EXIT_OK) from None
 
 
-def _choice(name: str, module: ModuleType | None) -> object:
+def _choice(name: str, module: ModuleType | None, words: Sequence[str]) -> object:
     """Return the sub-command of one verb, with sub-commands of its own where the module has COMMANDS."""
     if module is None:
         return _subcommand(name, _NotLoaded, VERBS[name])
     if not hasattr(module, "COMMANDS"):
-        return _subcommand(name, module.Options, inspect.getdoc(module.Options))
-    commands = cast("Mapping[str, type]", module.COMMANDS)
-    choices = tuple(_subcommand(key, options, inspect.getdoc(options)) for key, options in commands.items())
-    return _subcommand(name, Union[choices], VERBS[name])  # noqa: UP007 # made at run time
+        return _subcommand(name, module.Options, _page(inspect.getdoc(module.Options) or ""))
+    choices: list[object] = []
+    for key, options in cast("Mapping[str, type]", module.COMMANDS).items():
+        text = inspect.getdoc(options) or ""
+        # A list of commands has room for one line each, the page of one command for all it says.
+        choices.append(_subcommand(key, options, _page(text) if key in words else text.partition("\n")[0]))
+    return _subcommand(name, Union[tuple(choices)], VERBS[name])  # noqa: UP007 # made at run time
 
 
-def _subcommand(name: str, options: object, description: str | None) -> object:
+def _subcommand(name: str, options: object, description: str) -> object:
     return Annotated[options, tyro.conf.subcommand(name=name, description=description)]
+
+
+def _page(text: str) -> str:
+    """Return text wrapped for the terminal; indented lines (examples) stay as they are.
+
+    tyro joins lines that start with a letter, wraps nothing, and doubles empty lines before others: so
+    every line is indented, and an empty one holds a space without width.
+    """
+    width = min(shutil.get_terminal_size().columns, _PAGE_WIDTH) - len(_INDENT)
+    blocks = [
+        block if "\n " in block or block.startswith(" ") else textwrap.fill(block, width)
+        for block in text.split("\n\n")
+    ]
+    return textwrap.indent("\n\u200b\n".join(blocks), _INDENT)
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""Run the benches and print their figures beside what was asked of them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+import tyro
+from rich.text import Text
+
+from vision_ik.cli import benches, console
+from vision_ik.cli.benches import Figure
+from vision_ik.errors import ConfigError, VisionIkError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure the figures in the docs on this machine.
+
+    The figures go to stdout, as a table or with --json as JSON; progress goes to stderr.
+    A target that is missed fails the command only with --strict.
+
+    Examples:
+      vision-ik bench                          all of them
+      vision-ik bench ik cameras --quick       two, with fewer samples
+      vision-ik bench --json > figures.json
+      vision-ik bench --list
+    """
+
+    names: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]", help_behavior_hint="(default: all)")]
+    ] = ()
+    """Benches to run."""
+    list: bool = False
+    """Name the benches and what they measure, and stop."""
+    quick: bool = False
+    """Use fewer samples: rougher figures in seconds instead of minutes."""
+    json: bool = False
+    """Print JSON instead of tables."""
+    out: Path | None = None
+    """Write the same JSON to this file; it is replaced only when all is measured."""
+    strict: bool = False
+    """Exit with 1 when a target is missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one bench gave."""
+
+    name: str
+    title: str
+    duration: float
+    """[s]"""
+    figures: Sequence[Figure] = ()
+    error: str = ""
+    """Why there are no figures; empty when there are."""
+
+
+def run(options: Options) -> int:
+    """Run the benches asked for; 0 when all ran, 1 for a missed target with --strict, 2 when one broke."""
+    names = _chosen(options.names)
+    if options.list:
+        rows = [[name, _title(name)] for name in names]
+        console.results().print(console.table(["bench", "measures"], rows))
+        return 0
+    outcomes = _measure(names, quick=options.quick)
+    document = _document(outcomes, quick=options.quick)
+    if options.out is not None:
+        from vision_ik.files import write_atomic
+
+        write_atomic(options.out, console.to_json(document))
+    if options.json:
+        console.write_json(document)
+    else:
+        for outcome in outcomes:
+            _print(outcome)
+        console.results().print(Text(_machine_line(quick=options.quick), style="dim"), soft_wrap=True)
+    broken = [outcome.name for outcome in outcomes if outcome.error]
+    missed = any(figure.met is False for outcome in outcomes for figure in outcome.figures)
+    if broken:
+        console.error(f"No figures from: {', '.join(broken)}.", "Run one of them alone with --debug to see why.")
+        return 2
+    return 1 if missed and options.strict else 0
+
+
+def available() -> list[str]:
+    """Return the names of the benches, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(benches.__path__) if not module.name.startswith("_"))
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    known = available()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"There is no bench called {', '.join(unknown)}.",
+            f"There are: {', '.join(known) or 'none'}.",
+            names=unknown,
+        )
+    return list(names) or known
+
+
+def _title(name: str) -> str:
+    return cast("str", importlib.import_module(f"{benches.__name__}.{name}").TITLE)
+
+
+def _measure(names: Sequence[str], *, quick: bool) -> list[Outcome]:
+    """Run the benches in order; one that breaks alone ends the program, beside others it is only noted."""
+    outcomes: list[Outcome] = []
+    with console.Stages() as stages:
+        for name in names:
+            start, title = time.perf_counter(), name
+            try:
+                with stages.stage(name) as stage:
+                    title = _title(name)
+                    stage.update(title)
+                    module = importlib.import_module(f"{benches.__name__}.{name}")
+                    bench = cast("Callable[..., list[Figure]]", module.run)
+                    figures = bench(quick=quick)
+            except Exception as error:  # the other benches' figures must not be lost
+                if len(names) == 1:
+                    raise
+                reason = str(error) if isinstance(error, VisionIkError) else f"{type(error).__name__}: {error}"
+                outcomes.append(
+                    Outcome(name=name, title=title, duration=time.perf_counter() - start, error=reason or repr(error))
+                )
+            else:
+                outcomes.append(Outcome(name=name, title=title, duration=time.perf_counter() - start, figures=figures))
+    return outcomes
+
+
+def _document(outcomes: Sequence[Outcome], *, quick: bool) -> dict[str, object]:
+    from vision_ik.view.machine import environment
+
+    return {"machine": environment(), "quick": quick, "benches": [asdict(outcome) for outcome in outcomes]}
+
+
+def _print(outcome: Outcome) -> None:
+    heading = f"{outcome.title} ({outcome.name}, {outcome.duration:.1f} s)"
+    if outcome.error:
+        console.results().print(
+            Text.assemble((f"\n{heading}\n", "bold"), (f"  {outcome.error}", "red")), soft_wrap=True
+        )
+        return
+    rows = [
+        [figure.name, _number(figure.value), figure.unit, figure.target, _verdict(figure.met), Text(figure.note, "dim")]
+        for figure in outcome.figures
+    ]
+    columns = ["what", "value", "unit", "target", "met", "note"]
+    console.results().print(console.table(columns, rows, title=heading, right={"value"}))
+
+
+def _number(value: float) -> str:
+    """Return whole numbers as they are and others with four significant digits."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _verdict(met: bool | None) -> Text:
+    if met is None:
+        return Text("")
+    return Text("yes", style="green") if met else Text("no", style="bold red")
+
+
+def _machine_line(*, quick: bool) -> str:
+    from vision_ik.view.machine import environment
+
+    facts = environment()
+    libraries = ", ".join(f"{name} {facts[name]}" for name in ("numpy", "numba", "opencv-python", "torch"))
+    line = f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, {libraries}, {facts['date']}"
+    return line + (", quick: rough figures" if quick else "")
