@@ -212,7 +212,7 @@ def _figure(height: float, *, rows: int = 1, columns: int = 1, sharex: bool = Tr
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.spines[["left", "bottom"]].set_color(_GRID)
-        ax.tick_params(which="both", labelcolor=_INK, labelsize=8, color=_GRID)
+        ax.tick_params(which="both", labelcolor=_INK, labelsize=8, color=_GRID, length=3, pad=3)
         ax.grid(color=_GRID, linewidth=0.6)
         ax.set_axisbelow(True)
         ax.margins(x=0.01)

@@ -23,7 +23,7 @@ from vision_ik.view import machine
 from vision_ik.view.plots import to_svg
 
 Cell: TypeAlias = str | float | bool | None
-"""A number is rounded to four digits, True and False become "met" and "missed", None a dash."""
+"""A number is rounded to three digits, True and False become "met" and "missed", None a dash."""
 
 _JPEG_QUALITY = 90
 
@@ -141,12 +141,12 @@ def _cell(value: Cell) -> str | Markup:
 
 
 def _number(value: float) -> str:
-    """Return four significant digits, whole numbers as they are, thousands separated."""
+    """Return three significant digits, whole numbers as they are, thousands separated."""
     if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
     if not 1e-4 <= abs(value) < 1e6:
         return f"{value:.3g}"
-    decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{decimals}f}".rstrip("0").rstrip(".") if decimals else f"{value:,.0f}"
 
 
