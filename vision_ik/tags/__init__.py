@@ -10,3 +10,6 @@ from vision_ik.tags.pose import estimate_board_pose as estimate_board_pose
 from vision_ik.tags.pose import estimate_pose as estimate_pose
 from vision_ik.tags.render import render_board as render_board
 from vision_ik.tags.render import render_marker as render_marker
+from vision_ik.tags.tracking import TargetTracker as TargetTracker
+from vision_ik.tags.tracking import TrackerSettings as TrackerSettings
+from vision_ik.tags.tracking import UpdateOutcome as UpdateOutcome
