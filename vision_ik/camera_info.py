@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import yaml
 
-from vision_ik.errors import ConfigError
+from vision_ik.config import at_key, table_at
+from vision_ik.errors import ConfigError, VisionIkError
 from vision_ik.files import write_atomic
-from vision_ik.types import CameraIntrinsics, LensModel
+from vision_ik.types import CameraIntrinsics, Floats, LensModel
 
 _MODELS: dict[str, LensModel] = {"plumb_bob": "pinhole", "rational_polynomial": "pinhole", "equidistant": "fisheye"}
+_REMEDY = "Mend the value; docs/conventions.md shows a camera.yaml."
 
 
 def load_intrinsics(path: str | Path) -> CameraIntrinsics:
@@ -23,27 +26,64 @@ def load_intrinsics(path: str | Path) -> CameraIntrinsics:
     """
     file = Path(path)
     try:
-        data = cast("dict[str, Any]", yaml.safe_load(file.read_text(encoding="utf-8")))
-        model = _MODELS[data.get("distortion_model", "plumb_bob")]
-        return CameraIntrinsics(
-            K=np.array(data["camera_matrix"]["data"], dtype=float).reshape(3, 3),
-            distortion=np.array(data["distortion_coefficients"]["data"], dtype=float),
-            width=int(data["image_width"]),
-            height=int(data["image_height"]),
-            model=model,
-            approximate=bool(data.get("approximate", False)),
-        )
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"Could not read {file}: {error.strerror}.", "Give the path of a camera_info YAML file.", path=file
         ) from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        detail = f"no field {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise ConfigError(
-            f"{file} is no valid camera_info file: {detail}.",
-            "It needs image_width, image_height, distortion_model, and data under camera_matrix and distortion_coefficients.",
-            path=file,
-        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{file} is not YAML: {detail}.", "Mend the line it names.", path=file) from error
+    try:
+        return _parse(table_at({"file": data}, "file", _REMEDY))
+    except VisionIkError as error:
+        raise ConfigError(f"{file}: {error.cause}", error.remedy, path=file) from error
+
+
+def _parse(data: Mapping[str, Any]) -> CameraIntrinsics:
+    with at_key("distortion_model", _REMEDY):
+        model = data.get("distortion_model", "plumb_bob")
+        if model not in _MODELS:
+            raise ValueError(f"it must be one of {', '.join(_MODELS)}, not {model!r}")
+    K = _numbers(data, "camera_matrix")
+    with at_key("camera_matrix", _REMEDY):
+        if len(K) != 9:
+            raise ValueError(f"data must hold the nine numbers of a 3x3 matrix, not {len(K)}")
+    distortion = _numbers(data, "distortion_coefficients")
+    width, height = _pixels(data, "image_width"), _pixels(data, "image_height")
+    approximate = data.get("approximate", False)
+    with at_key("approximate", _REMEDY):
+        if not isinstance(approximate, bool):
+            raise TypeError(f"it must be true or false, not {approximate!r}")
+    # What is left to refuse (focal lengths, count of coefficients) names itself.
+    with at_key("camera_matrix or distortion_coefficients", _REMEDY):
+        return CameraIntrinsics(
+            K=K.reshape(3, 3),
+            distortion=distortion,
+            width=width,
+            height=height,
+            model=_MODELS[model],
+            approximate=approximate,
+        )
+
+
+def _numbers(data: Mapping[str, Any], key: str) -> Floats:
+    table = table_at(data, key, _REMEDY)
+    with at_key(key, _REMEDY):
+        if "data" not in table:
+            raise ValueError("it is missing, or has no data")
+        values = np.array(table["data"], dtype=np.float64)
+        if values.ndim != 1 or not np.isfinite(values).all():
+            raise ValueError("data must be a plain list of finite numbers")
+        return values
+
+
+def _pixels(data: Mapping[str, Any], key: str) -> int:
+    with at_key(key, _REMEDY):
+        value = data.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise ValueError(f"it must be a positive whole number of pixels, not {value!r}")
+        return value
 
 
 def save_intrinsics(intrinsics: CameraIntrinsics, path: str | Path, *, name: str = "camera") -> Path:

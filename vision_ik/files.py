@@ -36,11 +36,12 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
         finally:
             os.close(folder)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise RecordingError(
             f"Could not write {target}: {error.strerror or error}.",
             "Free some space or choose a folder you may write to; the old file, if any, is untouched.",
             path=target,
         ) from error
+    finally:  # also when the user interrupts; after the rename there is nothing left to remove
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
     return target

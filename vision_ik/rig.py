@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import numpy as np
 import tomlkit
 from tomlkit.items import Table
 
 from vision_ik.camera_info import load_intrinsics, save_intrinsics
+from vision_ik.config import at_key, refuse_unknown, table_at
 from vision_ik.errors import ConfigError, TagError, VisionIkError
 from vision_ik.files import write_atomic
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Floats, TagGridBoard
+from vision_ik.types._arrays import read_only
 
 Mount = Literal["eye_to_hand", "eye_in_hand"]
 _CAMERA_KEY: dict[Mount, str] = {"eye_to_hand": "T_base_camera", "eye_in_hand": "T_flange_camera"}
 _BOARDS: dict[str, type[CharucoBoard] | type[TagGridBoard]] = {"charuco": CharucoBoard, "tag_grid": TagGridBoard}
+_KEYS = {"robot", "robot_hash", "mount", *_CAMERA_KEY.values(), "T_flange_tool", "T_tag_target", "tags", "boards"} | {
+    "intrinsics",
+    "provenance",
+}
+_REMEDY = "Mend the value; docs/conventions.md shows a rig.toml."
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -101,54 +107,68 @@ def load_rig(path: str | Path) -> Rig:
         raise ConfigError(f"{file} is not TOML: {error}.", "Mend the line it names.", path=file) from error
     try:
         return _parse(data, file.parent)
-    except KeyError as error:
-        raise ConfigError(f"{file} lacks the key {error}.", "Add it; docs/conventions.md shows a rig.toml.") from error
     except VisionIkError as error:
         raise ConfigError(f"{file}: {error.cause}", error.remedy, path=file) from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{file}: {error}", "Mend the value; docs/conventions.md shows a rig.toml.") from error
 
 
 def save_rig(rig: Rig, path: str | Path) -> Path:
     """Write ``rig.toml`` and ``camera.yaml`` into a folder; old files survive any failure.
 
+    What the file held before is replaced, key by key; comments of its top level stay.
+
     Returns:
         The path of ``rig.toml``.
+
+    Raises:
+        ConfigError: The file that is there is not TOML, so its comments cannot be kept.
+        RecordingError: The folder cannot be written to.
     """
     file = _rig_file(path)
     document = tomlkit.document()
-    document["robot"] = rig.robot
+    if file.exists():
+        with at_key(str(file), _REMEDY):  # tomlkit's parse errors are ValueErrors
+            document = tomlkit.parse(file.read_text(encoding="utf-8"))
+    if rig.intrinsics is not None:
+        save_intrinsics(rig.intrinsics, file.parent / "camera.yaml")
+    values = _values(rig)
+    for key in _KEYS - values.keys():
+        document.pop(key, None)
+    for key, value in values.items():
+        document[key] = value
+    return write_atomic(file, tomlkit.dumps(document))
+
+
+def _values(rig: Rig) -> dict[str, object]:
+    """Return what the file says of this rig: plain keys first, as TOML wants them."""
+    values: dict[str, object] = {"robot": rig.robot}
     if rig.robot_hash:
-        document["robot_hash"] = rig.robot_hash
-    document["mount"] = rig.mount
+        values["robot_hash"] = rig.robot_hash
+    values["mount"] = rig.mount
+    if rig.intrinsics is not None:
+        values["intrinsics"] = "camera.yaml"
     if rig.T_mount_camera is not None:
         table = _transform_table(rig.T_mount_camera)
         if rig.camera_covariance is not None:
             rows = tomlkit.array()
-            rows.extend(np.asarray(rig.camera_covariance).tolist())
+            rows.extend(rig.camera_covariance.tolist())
             table["covariance"] = rows.multiline(True)
-        document[_CAMERA_KEY[rig.mount]] = table
-    document["T_flange_tool"] = _transform_table(rig.T_flange_tool)
-    document["T_tag_target"] = _transform_table(rig.T_tag_target)
-    tags = tomlkit.table()
-    tags["family"] = rig.tag_family
+        values[_CAMERA_KEY[rig.mount]] = table
+    values["T_flange_tool"] = _transform_table(rig.T_flange_tool)
+    values["T_tag_target"] = _transform_table(rig.T_tag_target)
+    tags: dict[str, object] = {"family": rig.tag_family}
     if rig.default_tag_size is not None:
         tags["default_size_mm"] = _mm(rig.default_tag_size)
     if rig.tag_sizes:
-        tags["sizes_mm"] = {str(i): _mm(s) for i, s in sorted(rig.tag_sizes.items())}
-    document["tags"] = tags
+        tags["sizes_mm"] = {str(tag_id): _mm(size) for tag_id, size in sorted(rig.tag_sizes.items())}
+    values["tags"] = tags
     if rig.boards:
-        boards = tomlkit.table()
-        for name, board in rig.boards.items():
-            kind = "charuco" if isinstance(board, CharucoBoard) else "tag_grid"
-            boards[name] = {"kind": kind, **asdict(board)}
-        document["boards"] = boards
+        values["boards"] = {
+            name: {"kind": next(kind for kind, layout in _BOARDS.items() if isinstance(board, layout)), **asdict(board)}
+            for name, board in rig.boards.items()
+        }
     if rig.provenance:
-        document["provenance"] = dict(rig.provenance)
-    if rig.intrinsics is not None:
-        save_intrinsics(rig.intrinsics, file.parent / "camera.yaml")
-        document["intrinsics"] = "camera.yaml"
-    return write_atomic(file, tomlkit.dumps(document))
+        values["provenance"] = dict(rig.provenance)
+    return values
 
 
 def _rig_file(path: str | Path) -> Path:
@@ -157,54 +177,79 @@ def _rig_file(path: str | Path) -> Path:
 
 
 def _parse(data: dict[str, Any], folder: Path) -> Rig:
-    mount = data.get("mount", "eye_to_hand")
-    if mount not in _CAMERA_KEY:
-        raise ValueError(f"mount must be eye_to_hand or eye_in_hand, not {mount!r}.")
-    camera = data.get(_CAMERA_KEY[mount])
-    other = next(key for key in _CAMERA_KEY.values() if key != _CAMERA_KEY[mount])
-    if other in data:
-        raise ValueError(f"mount is {mount}, which takes {_CAMERA_KEY[mount]}, but the file has {other}.")
-    tags = cast("dict[str, Any]", data.get("tags", {}))
-    default_mm = tags.get("default_size_mm")
+    refuse_unknown(data, _KEYS)
+    with at_key("robot", _REMEDY):
+        if not isinstance(data.get("robot"), str):
+            raise ValueError("every rig needs the name of its robot, or the path of a URDF, in quotes")
+    with at_key("mount", _REMEDY):
+        mount = data.get("mount", "eye_to_hand")
+        if mount not in _CAMERA_KEY:
+            raise ValueError(f"it must be eye_to_hand or eye_in_hand, not {mount!r}")
+    for other in set(_CAMERA_KEY.values()) - {_CAMERA_KEY[mount]}:
+        with at_key(other, _REMEDY):
+            if other in data:
+                raise ValueError(f"the mount is {mount}, which takes {_CAMERA_KEY[mount]} instead")
+    T_mount_camera, covariance = _parse_transform(data, _CAMERA_KEY[mount])
+    tag_family, tag_sizes, default_tag_size = _parse_tags(table_at(data, "tags", _REMEDY))
     intrinsics = data.get("intrinsics")
+    with at_key("intrinsics", _REMEDY):
+        lens = None if intrinsics is None else load_intrinsics(folder / intrinsics)
     return Rig(
-        robot=str(data["robot"]),
+        robot=data["robot"],
         robot_hash=str(data.get("robot_hash", "")),
         mount=mount,
-        T_mount_camera=None if camera is None else _parse_transform(camera),
-        camera_covariance=_parse_covariance(camera),
-        T_flange_tool=_parse_transform(data.get("T_flange_tool", {})),
-        T_tag_target=_parse_transform(data.get("T_tag_target", {})),
-        tag_family=str(tags.get("family", "36h11")),
-        tag_sizes={int(i): _metres(size, f"size of tag {i}") for i, size in tags.get("sizes_mm", {}).items()},
-        default_tag_size=None if default_mm is None else _metres(default_mm, "default_size_mm"),
-        boards={name: _parse_board(name, table) for name, table in data.get("boards", {}).items()},
-        intrinsics=None if intrinsics is None else load_intrinsics(folder / str(intrinsics)),
-        provenance={key: str(value) for key, value in data.get("provenance", {}).items()},
+        T_mount_camera=T_mount_camera,
+        camera_covariance=covariance,
+        T_flange_tool=_parse_transform(data, "T_flange_tool")[0] or Transform.identity(),
+        T_tag_target=_parse_transform(data, "T_tag_target")[0] or Transform.identity(),
+        tag_family=tag_family,
+        tag_sizes=tag_sizes,
+        default_tag_size=default_tag_size,
+        boards={name: _parse_board(name, board) for name, board in table_at(data, "boards", _REMEDY).items()},
+        intrinsics=lens,
+        provenance={key: str(value) for key, value in table_at(data, "provenance", _REMEDY).items()},
     )
 
 
-def _parse_transform(table: dict[str, Any]) -> Transform:
-    return Transform.from_quaternion(
-        table.get("translation", (0.0, 0.0, 0.0)), table.get("rotation_xyzw", (0.0, 0.0, 0.0, 1.0))
-    )
+def _parse_tags(tags: Mapping[str, Any]) -> tuple[str, dict[int, float], float | None]:
+    """Return family, sizes by id [m] and default size [m]."""
+    refuse_unknown(tags, {"family", "default_size_mm", "sizes_mm"}, "tags.")
+    sizes: dict[int, float] = {}
+    for tag_id, size_mm in table_at(tags, "sizes_mm", _REMEDY, "tags.").items():
+        with at_key(f"tags.sizes_mm.{tag_id}", _REMEDY):
+            sizes[int(tag_id)] = _metres(size_mm)
+    with at_key("tags.default_size_mm", _REMEDY):
+        default = _metres(tags["default_size_mm"]) if "default_size_mm" in tags else None
+    return str(tags.get("family", "36h11")), sizes, default
 
 
-def _parse_covariance(table: dict[str, Any] | None) -> Floats | None:
-    if table is None or "covariance" not in table:
-        return None
-    covariance = np.array(table["covariance"], dtype=np.float64)
-    if covariance.shape != (6, 6) or not np.isfinite(covariance).all():
-        raise ValueError("covariance must be a finite 6x6 matrix.")
-    return covariance
+def _parse_transform(data: Mapping[str, Any], name: str) -> tuple[Transform | None, Floats | None]:
+    """Return the transform under ``name`` and its covariance, each None where the file has none."""
+    if name not in data:
+        return None, None
+    table = table_at(data, name, _REMEDY)
+    refuse_unknown(table, {"translation", "rotation_xyzw", "covariance"}, f"{name}.")
+    with at_key(f"{name}.translation", _REMEDY):
+        translation = read_only(table.get("translation", (0.0, 0.0, 0.0)), (3,), "it")
+    with at_key(f"{name}.rotation_xyzw", _REMEDY):
+        T = Transform.from_quaternion(translation, table.get("rotation_xyzw", (0.0, 0.0, 0.0, 1.0)))
+    with at_key(f"{name}.covariance", _REMEDY):
+        return T, read_only(table["covariance"], (6, 6), "it") if "covariance" in table else None
 
 
-def _parse_board(name: str, table: dict[str, Any]) -> Board:
-    fields = dict(table)
-    kind = fields.pop("kind", None)
-    if kind not in _BOARDS:
-        raise ValueError(f"board {name!r} must have kind charuco or tag_grid, not {kind!r}.")
-    return _BOARDS[kind](**fields)
+def _parse_board(name: str, value: object) -> Board:
+    board = table_at({name: value}, name, _REMEDY, "boards.")
+    with at_key(f"boards.{name}", _REMEDY):
+        kind = board.get("kind")
+        if kind not in _BOARDS:
+            raise ValueError(f"kind must be charuco or tag_grid, not {kind!r}")
+    layout = _BOARDS[kind]
+    refuse_unknown(board, {f.name for f in fields(layout)} | {"kind"}, f"boards.{name}.")
+    with at_key(f"boards.{name}", _REMEDY):
+        lacking = [f.name for f in fields(layout) if f.default is MISSING and f.name not in board]
+        if lacking:
+            raise ValueError(f"a {kind} board also needs " + ", ".join(lacking))
+        return layout(**{key: item for key, item in board.items() if key != "kind"})
 
 
 def _transform_table(T: Transform) -> Table:
@@ -214,11 +259,10 @@ def _transform_table(T: Transform) -> Table:
     return table
 
 
-def _metres(size_mm: object, name: str) -> float:
-    size = float(cast("float", size_mm)) / 1000.0
-    if not 0.0 < size < 10.0:
-        raise ValueError(f"{name} is {size_mm} mm; it must be positive and below 10,000 mm.")
-    return size
+def _metres(size_mm: object) -> float:
+    if isinstance(size_mm, bool) or not isinstance(size_mm, int | float) or not 0.0 < size_mm < 10_000.0:
+        raise ValueError(f"the size must be a number of millimetres between 0 and 10,000, not {size_mm!r}")
+    return size_mm / 1000.0
 
 
 def _mm(size_m: float) -> float:

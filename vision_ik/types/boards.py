@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from vision_ik.types._arrays import Floats
+from vision_ik.types._arrays import Floats, put, read_only
 
 _UNIT_CORNERS = np.array([[-0.5, 0.5, 0], [0.5, 0.5, 0], [0.5, -0.5, 0], [-0.5, -0.5, 0]])
 
@@ -85,7 +85,7 @@ class TagGridBoard:
     def __post_init__(self) -> None:
         if self.columns < 1 or self.rows < 1:
             raise ValueError(f"A tag grid needs at least one tag, not {self.columns}x{self.rows}.")
-        if self.tag_m <= 0 or self.gap_m < 0:
+        if not (self.tag_m > 0 and self.gap_m >= 0):
             raise ValueError(f"Tag {self.tag_m} m must be positive and gap {self.gap_m} m not negative.")
 
     @property
@@ -122,3 +122,7 @@ class BoardDetection:
     """[s] of the frame."""
     tag_ids: tuple[int, ...] = ()
     """Markers that were read."""
+
+    def __post_init__(self) -> None:
+        put(self, "points_board", read_only(self.points_board, (None, 3), "points_board"))
+        put(self, "points_image", read_only(self.points_image, (len(self.points_board), 2), "points_image"))

@@ -66,6 +66,14 @@ class IkBatch:
     iterations: NDArray[np.int64]
     """(N,) damped-least-squares steps over all seeds tried."""
 
+    def __post_init__(self) -> None:
+        for name in ("q", "status", "position_error", "rotation_error", "iterations"):
+            view = getattr(self, name).view()
+            if view.shape[:1] != self.q.shape[:1] or view.ndim != (2 if name == "q" else 1):
+                raise ValueError(f"{name} must have one row for each of the {len(self.q)} poses, not {view.shape}.")
+            view.setflags(write=False)
+            put(self, name, view)
+
     @property
     def converged(self) -> NDArray[np.bool_]:
         """(N,) whether the pose was reached within tolerance."""
