@@ -62,6 +62,10 @@ class JointTrajectory:
         """Whether the set-point stands."""
         return bool(np.abs(self.dq).max() < 1e-9 and np.abs(self.ddq).max() < 1e-6)
 
+    def inside(self, q: Floats) -> Floats:
+        """Return ``q`` (n,) brought inside the position limits [rad]."""
+        return np.clip(q, self._low, self._high)
+
     def step_to(self, q_goal: Floats, dq_goal: Floats, dt: float, *, speed: float = 1.0) -> None:
         """Move for ``dt`` [s] toward a goal that is at ``q_goal`` (n,) then and moves with ``dq_goal`` (n,).
 
@@ -72,7 +76,7 @@ class JointTrajectory:
             speed: Share of the velocity limit in (0, 1].
         """
         v_max = self.limits.velocity * speed
-        q_goal = np.clip(q_goal, self._low, self._high)
+        q_goal = self.inside(q_goal)
         dq_goal = np.clip(dq_goal, -_FEED_FORWARD_SHARE * v_max, _FEED_FORWARD_SHARE * v_max)
         into_limit = ((q_goal >= self._high) & (dq_goal > 0)) | ((q_goal <= self._low) & (dq_goal < 0))
         dq_goal = np.where(into_limit, 0.0, dq_goal)
