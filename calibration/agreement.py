@@ -1,0 +1,200 @@
+"""Which views belong together: start by consensus, fit, judge each view by the others, repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2, f
+
+from calibration import checks
+from calibration.chain import ChainState, arm_poses, camera_board
+from calibration.closed_form import consensus, discrepancies
+from calibration.evidence import Evidence
+from calibration.held_out import Verdicts, judge
+from calibration.joint_fit import JointFit, fit
+from calibration.noise_levels import Variances, adjusted_covariance
+from calibration.values import ArmNoise, HandEyeResult, ViewReport
+from vision_ik.errors import CalibrationError
+from vision_ik.rig import Mount
+from vision_ik.transforms import Transform
+from vision_ik.types import Floats
+
+_OUTLIER_PROBABILITY = 1e-4
+"""Chance that a good view is left out by its chi-square."""
+_BLURRED_RATIO = 6.0
+"""A view whose corners scatter this many times the median (in sigma) is no good picture of this board."""
+_BLURRED_FLOOR = 0.5
+"""[px] Scatter below which no view is blamed."""
+_LEAST_AGREEING = 0.5
+"""Share of the views that must agree: below it nothing tells which of them are right."""
+_FEWEST_TO_JUDGE = 5
+"""With fewer views, any of them could be the one that is wrong: none is left out."""
+_POOR_SIGMA = 10e-3
+"""[m] Predicted error above which the result is called poor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Problem:
+    """Views made ready for the fit."""
+
+    flanges: Floats
+    """(N, 4, 4) Ts_base_flange as reported."""
+    mount: Mount
+    names: list[str]
+    evidence: Evidence
+    candidates: list[Floats]
+    """Per view, the (K, 4, 4) poses T_camera_board its corners allow; K is 0 to 2."""
+    start: Variances
+    free: tuple[bool, bool, bool]
+    """Which of the noise levels (pixel, arm translation, arm rotation) to estimate."""
+    rng: np.random.Generator
+
+    def solve(self, excluded: dict[int, str]) -> HandEyeResult:
+        """Fit without the views in ``excluded`` (index: reason) and those that contradict the rest.
+
+        Raises:
+            CalibrationError: Too few views, too little motion, or no agreement among the views.
+        """
+        usable = np.array([i not in excluded for i in range(len(self.names))], dtype=bool)
+        checks.check_units(self.flanges)
+        warnings = checks.check_motion(self.flanges[usable])
+        X, Y, agree = self._start(usable)
+        used = usable.copy()
+        used[usable] = agree | (len(agree) < _FEWEST_TO_JUDGE)
+        self._check_agreement(used, usable)
+        reached, verdicts, used = self._settle(used, usable, X, Y)
+        if (used != usable).any():
+            warnings = checks.check_motion(self.flanges[used])
+        return self._result(reached, verdicts, used, excluded, warnings)
+
+    def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
+        candidates = [self.candidates[i] for i in np.flatnonzero(usable)]
+        arms = arm_poses(self.flanges[usable], self.mount)
+        X, Y, agree = consensus(arms, np.stack([poses[0] for poses in candidates]), self.rng)
+        nearest = [int(np.argmin(discrepancies(arms[[i] * len(c)], c, X, Y))) for i, c in enumerate(candidates)]
+        if any(nearest):
+            boards = np.stack([poses[k] for poses, k in zip(candidates, nearest, strict=True)])
+            X, Y, agree = consensus(arms, boards, self.rng)
+        return X, Y, agree
+
+    def _settle(
+        self, used: NDArray[np.bool_], usable: NDArray[np.bool_], X: Floats, Y: Floats
+    ) -> tuple[JointFit, Verdicts, NDArray[np.bool_]]:
+        """Fit and judge every view by the others, until the set of used views stands."""
+        variances = self.start
+        tried: set[bytes] = set()
+        while True:
+            evidence = self.evidence.select(used)
+            flanges = self.flanges[used]
+            reached = fit(evidence, flanges, self.mount, X=X, Y=Y, start=variances, free=self.free)
+            X, Y, variances = reached.state.X, reached.state.Y, reached.variances
+            verdicts = judge(reached, self.evidence, self.flanges, self.mount, self.candidates, used)
+            agreeing = usable & ~self._contradicts(verdicts, used)
+            tried.add(used.tobytes())
+            if (used & ~agreeing).any():
+                # One at a time, the worst first, so that no good view is blamed for a bad one.
+                proposal = used.copy()
+                proposal[np.argmax(np.where(used & ~agreeing, verdicts.chi_square, -np.inf))] = False
+            else:
+                proposal = agreeing
+            if proposal.tobytes() in tried:
+                return reached, verdicts, used
+            used = proposal
+            self._check_agreement(used, usable)
+
+    def _contradicts(self, verdicts: Verdicts, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which views (N,) do not belong; views nothing can be said about do."""
+        if self.free[1]:
+            # Levels estimated from few views are uncertain themselves: Fisher's F for the chi-square.
+            limit = 6.0 * float(f.isf(_OUTLIER_PROBABILITY, 6, max(6 * int(used.sum()) - 18, 1)))
+        else:
+            # Given levels may be too small for every view; that is said, not blamed on single views.
+            scale = max(1.0, _median(verdicts.chi_square[used]) / float(chi2.median(6)))
+            limit = scale * float(chi2.isf(_OUTLIER_PROBABILITY, 6))
+        if used.sum() < _FEWEST_TO_JUDGE:
+            return ~used
+        scatter = verdicts.scatter
+        blurred = scatter > max(_BLURRED_FLOOR, _BLURRED_RATIO * _median(scatter[used]))
+        return (verdicts.chi_square > limit) | blurred
+
+    def _check_agreement(self, used: NDArray[np.bool_], usable: NDArray[np.bool_]) -> None:
+        if used.sum() < max(checks.MIN_VIEWS, _LEAST_AGREEING * usable.sum()):
+            raise CalibrationError(
+                f"Only {int(used.sum())} of {int(usable.sum())} views agree with each other.",
+                "Check that pictures and poses are paired, that the board sat firmly, the board's dimensions, "
+                "and who carries the camera (the mount).",
+                agreeing=[self.names[i] for i in np.flatnonzero(used)],
+            )
+        checks.check_motion(self.flanges[used])
+
+    def _result(
+        self,
+        reached: JointFit,
+        verdicts: Verdicts,
+        used: NDArray[np.bool_],
+        excluded: dict[int, str],
+        warnings: list[str],
+    ) -> HandEyeResult:
+        reports: list[ViewReport] = []
+        for i, name in enumerate(self.names):
+            position, angle = float(verdicts.position[i]), float(verdicts.rotation[i])
+            reason = excluded.get(i, "")
+            if not used[i] and not reason:
+                reason = (
+                    f"contradicts the other views by {position * 1e3:.1f} mm and {np.rad2deg(angle):.2f} deg"
+                    f" (corners scatter by {verdicts.scatter[i]:.2f} px)"
+                )
+            if reason:
+                warnings = [*warnings, f"View {name} was left out: it {reason}."]
+            reports.append(
+                ViewReport(
+                    name=name,
+                    used=bool(used[i]),
+                    reason=reason,
+                    chi_square=float(verdicts.chi_square[i]),
+                    pixel_rms=float(verdicts.pixel_rms[i]),
+                    position_error=position,
+                    rotation_error=angle,
+                )
+            )
+        covariance = adjusted_covariance(reached.model, reached.variances, self.free)
+        sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
+        if sigma > _POOR_SIGMA:
+            warnings = [*warnings, f"The camera's position is uncertain by {sigma * 1e3:.0f} mm: add views."]
+        agreement = _median(verdicts.chi_square[used]) / float(chi2.median(6))
+        if not all(self.free) and agreement > 2.0:
+            cause = f"The views scatter {np.sqrt(agreement):.1f} times as much as the given noise levels explain"
+            warnings = [*warnings, f"{cause}: the stated uncertainty is too small."]
+        evidence, n = self.evidence.select(used), int(used.sum())
+        corners = float((0.5 * (evidence.residual_dof + 6.0)).sum())
+        still = ChainState(reached.state.X, reached.state.Y, np.tile(np.eye(4), (n, 1, 1)))
+        chain = evidence.misfit(camera_board(still, self.flanges[used], self.mount))
+        return HandEyeResult(
+            mount=self.mount,
+            T_mount_camera=Transform(reached.state.X),
+            covariance=_symmetric(covariance[:6, :6]),
+            T_holder_board=Transform(reached.state.Y),
+            joint_covariance=_symmetric(covariance),
+            pixel_sigma=float(np.sqrt(reached.variances.pixel)),
+            arm_sigma=ArmNoise(
+                translation=float(np.sqrt(reached.variances.translation)),
+                rotation=float(np.sqrt(reached.variances.rotation)),
+            ),
+            noise_estimated=any(self.free),
+            views=tuple(reports),
+            pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
+            chain_rms=float(np.sqrt(chain.sum() / corners)),
+            warnings=tuple(warnings),
+        )
+
+
+def _median(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else 0.0
+
+
+def _symmetric(matrix: Floats) -> Floats:
+    return 0.5 * (matrix + matrix.T)

@@ -1,0 +1,62 @@
+"""Poses of the board in single views: the raw material of closed-form starts."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from calibration import batch
+from calibration.evidence import Corners
+from calibration.lens import normalise
+from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
+
+_REFINEMENTS = 6
+"""Gauss-Newton steps from the PnP start; two or three suffice."""
+
+
+def board_poses(detection: BoardDetection, intrinsics: CameraIntrinsics) -> Floats:
+    """Return the (K, 4, 4) poses T_camera_board that explain the corners, best first.
+
+    A flat board far away fits almost as well tilted the other way (Schweighofer & Pinz, 2006), so
+    K is 1 or 2. Empty when the corners determine no pose.
+    """
+    rays = normalise(detection.points_image, intrinsics)
+    points = detection.points_board
+    flat = float(np.ptp(points[:, 2])) < 1e-9
+    method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
+    _, rotations, translations, _ = cv2.solvePnPGeneric(
+        points.reshape(-1, 1, 3), rays.reshape(-1, 1, 2), np.eye(3), None, flags=method
+    )
+    starts = [_matrix(r, t) for r, t in zip(rotations, translations, strict=True)]
+    starts = [T for T in starts if np.isfinite(T).all()]
+    if not starts:
+        return np.empty((0, 4, 4))
+    corners = Corners([detection] * len(starts), intrinsics)
+    poses, misfit = refine(corners, np.stack(starts))
+    order = np.argsort(misfit)
+    return poses[order][np.isfinite(misfit[order])]
+
+
+def refine(corners: Corners, Ts_camera_board: Floats) -> tuple[Floats, Floats]:
+    """Move each pose to the least squares of its own pixels.
+
+    Returns:
+        The (N, 4, 4) poses and their (N,) sums of squares [px^2], infinite where it failed.
+    """
+    poses = Ts_camera_board
+    misfit = corners.misfit(poses)
+    for _ in range(_REFINEMENTS):
+        step = corners.linearise(poses).twist
+        moved = batch.exp(np.nan_to_num(step)) @ poses
+        moved_misfit = corners.misfit(moved)
+        better = moved_misfit < misfit
+        poses = np.where(better[:, None, None], moved, poses)
+        misfit = np.where(better, moved_misfit, misfit)
+    return poses, misfit
+
+
+def _matrix(rotation: object, translation: object) -> Floats:
+    T = np.eye(4)
+    T[:3, :3] = cv2.Rodrigues(np.asarray(rotation, dtype=np.float64))[0]
+    T[:3, 3] = np.asarray(translation, dtype=np.float64).ravel()
+    return T

@@ -1,0 +1,156 @@
+"""Where the camera is: hand-eye calibration with a covariance that holds.
+
+Closed-form start by consensus, bad views named and left out, then maximum likelihood over mount,
+board and arm errors with noise levels estimated from the data (``joint_fit``, ``noise_levels``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from calibration import checks
+from calibration.agreement import Problem
+from calibration.board_pose import board_poses
+from calibration.chain import arm_poses
+from calibration.closed_form import both, discrepancies
+from calibration.evidence import Corners, Poses
+from calibration.noise_levels import Variances
+from calibration.values import ArmNoise, HandEyeResult, HandEyeView
+from vision_ik.errors import CalibrationError
+from vision_ik.rig import Mount
+from vision_ik.transforms import Transform
+from vision_ik.types import CameraIntrinsics, Floats
+
+_REPEATED = "repeats an earlier view"
+_START_ARM = ArmNoise(translation=0.5e-3, rotation=float(np.deg2rad(0.1)))
+"""Where the estimate of the noise levels starts; the end does not depend on it."""
+_START_PIXEL = 0.3
+"""[px]"""
+
+
+def calibrate_hand_eye(
+    views: Sequence[HandEyeView],
+    *,
+    intrinsics: CameraIntrinsics,
+    mount: Mount = "eye_to_hand",
+    pixel_sigma: float | None = None,
+    arm_sigma: ArmNoise | None = None,
+    seed: int = 0,
+) -> HandEyeResult:
+    """Compute where the camera is from views of a board and the arm's own poses.
+
+    Eye to hand: the camera stands still and the flange carries the board. Eye in hand: the flange
+    carries the camera and the board stands still.
+
+    Args:
+        views: At least 3, with the flange turned about two axes; 10 to 15 well-spread ones are good.
+        intrinsics: Lens the pictures were taken with, taken as exact.
+        mount: Who carries the camera.
+        pixel_sigma: Noise of a corner per axis [px]; None estimates it.
+        arm_sigma: Noise of the reported flange poses; None estimates it.
+        seed: Of the random view triples the start is chosen from.
+
+    Raises:
+        CalibrationError: The views are too few, turn too little, or do not agree; the sentence says
+            what is missing.
+    """
+    _check_arguments(mount, pixel_sigma, arm_sigma)
+    names = [view.name or str(i) for i, view in enumerate(views)]
+    flanges = _stack([view.flange.matrix for view in views])
+    for view, name in zip(views, names, strict=True):
+        checks.check_detection(view.detection, name)
+    excluded = dict.fromkeys(checks.duplicates(flanges, [v.detection for v in views]), _REPEATED)
+    seen: list[Floats] = []
+    for i, view in enumerate(views):
+        poses = board_poses(view.detection, intrinsics)
+        if len(poses) == 0:
+            excluded[i] = "no pose of the board explains its corners"
+        seen.append(poses)
+    problem = Problem(
+        flanges=flanges,
+        mount=mount,
+        names=names,
+        evidence=Corners([view.detection for view in views], intrinsics),
+        candidates=seen,
+        start=Variances((pixel_sigma or _START_PIXEL) ** 2, *_squares(arm_sigma or _START_ARM)),
+        free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
+        rng=np.random.default_rng(seed),
+    )
+    return problem.solve(excluded)
+
+
+def calibrate_hand_eye_poses(
+    Ts_base_flange: ArrayLike,
+    Ts_camera_board: ArrayLike,
+    *,
+    mount: Mount = "eye_to_hand",
+    covariances: ArrayLike | None = None,
+    arm_sigma: ArmNoise | None = None,
+    seed: int = 0,
+) -> HandEyeResult:
+    """Compute where the camera is from pairs of poses, without pixels.
+
+    Less exact than ``calibrate_hand_eye``: how well a picture fixes each direction of the board's
+    pose is lost unless ``covariances`` tell. Without them all noise is put on the arm.
+
+    Args:
+        Ts_base_flange: (N, 4, 4) as the arm reported.
+        Ts_camera_board: (N, 4, 4) from the pictures.
+        mount: Who carries the camera.
+        covariances: (N, 6, 6) of Ts_camera_board, tangent at the pose, (v, w) [m, rad].
+        arm_sigma: Noise of the reported flange poses; None estimates it.
+        seed: Of the random view triples the start is chosen from.
+
+    Raises:
+        CalibrationError: As in ``calibrate_hand_eye``.
+    """
+    _check_arguments(mount, None, arm_sigma)
+    flanges = _stack([Transform(T).matrix for T in np.asarray(Ts_base_flange, dtype=np.float64)])
+    boards = _stack([Transform(T).matrix for T in np.asarray(Ts_camera_board, dtype=np.float64)])
+    if len(flanges) != len(boards):
+        raise CalibrationError(
+            f"{len(flanges)} flange poses, but {len(boards)} board poses.", "Give them in pairs, in the same order."
+        )
+    noise = np.zeros((len(boards), 6, 6)) if covariances is None else np.asarray(covariances, dtype=np.float64)
+    problem = Problem(
+        flanges=flanges,
+        mount=mount,
+        names=[str(i) for i in range(len(flanges))],
+        evidence=Poses(boards, noise),
+        candidates=[board[None] for board in boards],
+        start=Variances(1.0, *_squares(arm_sigma or _START_ARM)),
+        free=(False, arm_sigma is None, arm_sigma is None),
+        rng=np.random.default_rng(seed),
+    )
+    return problem.solve(dict.fromkeys(checks.duplicates(flanges, [None] * len(flanges)), _REPEATED))
+
+
+def closed_form_hand_eye(
+    views: Sequence[HandEyeView], *, intrinsics: CameraIntrinsics, mount: Mount = "eye_to_hand"
+) -> Transform:
+    """Return T_mount_camera by the better closed form alone: a start, with nothing known about its error."""
+    flanges = _stack([view.flange.matrix for view in views])
+    boards = np.stack([board_poses(view.detection, intrinsics)[0] for view in views])
+    arms = arm_poses(flanges, mount)
+    X, _ = min(both(arms, boards), key=lambda pair: float(np.median(discrepancies(arms, boards, *pair))))
+    return Transform(X)
+
+
+def _stack(matrices: list[Floats]) -> Floats:
+    return np.stack(matrices) if matrices else np.empty((0, 4, 4))
+
+
+def _squares(noise: ArmNoise) -> tuple[float, float]:
+    return noise.translation**2, noise.rotation**2
+
+
+def _check_arguments(mount: str, pixel_sigma: float | None, arm_sigma: ArmNoise | None) -> None:
+    if mount not in ("eye_to_hand", "eye_in_hand"):
+        raise ValueError(f"mount must be eye_to_hand or eye_in_hand, not {mount!r}.")
+    if pixel_sigma is not None and not pixel_sigma > 0:
+        raise ValueError(f"pixel_sigma must be positive, not {pixel_sigma}.")
+    if arm_sigma is not None and not (arm_sigma.translation > 0 and arm_sigma.rotation > 0):
+        raise ValueError(f"arm_sigma must be positive, not {arm_sigma}.")

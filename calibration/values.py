@@ -1,0 +1,121 @@
+"""What goes into a hand-eye calibration and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vision_ik.rig import Mount
+from vision_ik.transforms import Transform, TransformLike, as_transform
+from vision_ik.types import BoardDetection, Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class HandEyeView:
+    """One posture of the arm and what the camera saw in it."""
+
+    T_base_flange: TransformLike
+    """Flange in base as the arm reports it."""
+    detection: BoardDetection
+    name: str = ""
+    """Shown in messages; the view's position in the list when empty."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "T_base_flange", as_transform(self.T_base_flange))
+
+    @property
+    def flange(self) -> Transform:
+        """``T_base_flange`` as a Transform."""
+        return as_transform(self.T_base_flange)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmNoise:
+    """How far the flange is from where the arm says it is, per axis, one standard deviation."""
+
+    translation: float
+    """[m]"""
+    rotation: float
+    """[rad]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewReport:
+    """How one view fits the calibration."""
+
+    name: str
+    used: bool
+    """False when the view was left out of the fit."""
+    reason: str
+    """Why it was left out; empty when used."""
+    chi_square: float
+    """Squared distance between the seen pose of the board and the one predicted from all other
+    views, in units of its covariance: 6 degrees of freedom."""
+    pixel_rms: float
+    """[px] Corners against the lens model, board pose free: detection and lens alone."""
+    position_error: float
+    """[m] Board centre: seen against predicted from all other views (NaN with fewer than 4 views)."""
+    rotation_error: float
+    """[rad] Same, for the board's orientation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class HandEyeResult:
+    """Where the camera is, how sure that is, and how each view agrees."""
+
+    mount: Mount
+    T_mount_camera: Transform
+    """T_base_camera (eye to hand) or T_flange_camera (eye in hand)."""
+    covariance: Floats
+    """(6, 6) of T_mount_camera, tangent at the pose (right perturbation, camera frame), (v, w)
+    [m, rad]. Holds for arm and pixel noise; the intrinsics are taken as exact."""
+    T_holder_board: Transform
+    """The board in the frame that holds it: T_flange_board (eye to hand) or T_base_board (eye in hand)."""
+    joint_covariance: Floats
+    """(12, 12) of T_mount_camera and T_holder_board together."""
+    pixel_sigma: float
+    """[px] Noise of a corner per axis; estimated unless it was given. 0 for pose pairs."""
+    arm_sigma: ArmNoise
+    """Noise of the arm; estimated unless it was given."""
+    noise_estimated: bool
+    """Whether any of the noise levels came from the data."""
+    views: tuple[ViewReport, ...]
+    pixel_rms: float
+    """[px] Over the used views, with the arm's errors taken out."""
+    chain_rms: float
+    """[px] Over the used views, projected through the calibrated chain with the arm taken at its word."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def used_views(self) -> int:
+        """Number of views in the fit."""
+        return sum(view.used for view in self.views)
+
+    @property
+    def sigma_translation(self) -> float:
+        """Predicted root mean square error of the camera's position [m]."""
+        return float(np.sqrt(np.trace(self.covariance[:3, :3])))
+
+    @property
+    def sigma_rotation(self) -> float:
+        """Predicted root mean square error of the camera's orientation [rad]."""
+        return float(np.sqrt(np.trace(self.covariance[3:, 3:])))
+
+    @property
+    def held_out_translation(self) -> float:
+        """RMS distance [m] between seen and predicted board centre, each view predicted by the others.
+
+        Holds the noise of the held-out view itself, so it is larger than ``sigma_translation``.
+        NaN with fewer than 4 views.
+        """
+        return _rms([view.position_error for view in self.views if view.used])
+
+    @property
+    def held_out_rotation(self) -> float:
+        """RMS angle [rad] between seen and predicted board, each view predicted by the others."""
+        return _rms([view.rotation_error for view in self.views if view.used])
+
+
+def _rms(values: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
