@@ -38,6 +38,13 @@ class VisionIkError(Exception):
         self.remedy = remedy
         self.facts = facts
 
+    def __reduce__(self) -> tuple[object, ...]:  # BaseException would pickle the joined sentence alone
+        return _rebuilt, (type(self), self.cause, self.remedy, self.facts)
+
+
+def _rebuilt(kind: type[VisionIkError], cause: str, remedy: str, facts: dict[str, object]) -> VisionIkError:
+    return kind(cause, remedy, **facts)
+
 
 class ConfigError(VisionIkError):
     """A file the user wrote is malformed."""

@@ -59,7 +59,7 @@ def test_a_batch_is_read_only_and_has_one_row_a_pose() -> None:
         with pytest.raises(ValueError, match="read-only"):
             getattr(batch, name)[0] = 1
         with pytest.raises(ValueError, match="one row for each"):
-            IkBatch(**fields | {name: np.zeros(3)})
+            IkBatch(**{**fields, name: fields[name][:1]})
 
 
 def test_joint_values_cannot_be_changed_once_sent() -> None:
