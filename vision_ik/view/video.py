@@ -23,6 +23,9 @@ _LIMITED_RANGE = 1
 _HYBRID_SINCE = (61, 7, 0)
 """libavformat from which an MP4 stays playable even if the process is killed (FFmpeg 7.1)."""
 
+_KEYFRAME_INTERVAL = 2.0
+"""[s] Players seek to key frames, and a killed process loses what came after the last one."""
+
 
 class VideoWriter:
     """Write an MP4 (H.264, yuv420p) that any browser plays.
@@ -147,6 +150,7 @@ def _h264_stream(container: OutputContainer, fps: float, size: tuple[int, int]) 
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.time_base = 1 / rate
+    context.gop_size = max(1, round(_KEYFRAME_INTERVAL * fps))
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = _LIMITED_RANGE
     return stream
