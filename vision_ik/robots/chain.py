@@ -16,10 +16,10 @@ from vision_ik.types import Floats
 DEFAULT_VELOCITY = 1.0
 """[rad/s] For a continuous joint whose URDF has no <limit> (the format lets it go without)."""
 DEFAULT_ACCELERATION = 2.5
-"""[rad/s^2], [m/s^2] URDF has no such limit. A quarter to a half of what makers of light arms publish
-(Franka FR3 10, UFACTORY 20, Kinova Gen3 5.2-10 rad/s^2)."""
-DEFAULT_JERK = 25.0
-"""[rad/s^3], [m/s^3] Reaches the default acceleration in 0.1 s."""
+"""[rad/s^2], [m/s^2] URDF has no such limit. An eighth to a quarter of what makers of light arms publish
+(Franka FR3 10, UFACTORY xArm 20 rad/s^2)."""
+DEFAULT_JERK = 50.0
+"""[rad/s^3], [m/s^3] Reaches the default acceleration in 0.05 s."""
 
 _MOVING = ("revolute", "continuous", "prismatic")
 
