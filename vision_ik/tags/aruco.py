@@ -14,7 +14,8 @@ class ArucoBackend:
 
     OpenCV's defaults miss dim and low-contrast markers, so a second, relaxed pass runs on
     frames in which the first found nothing. ``useAruco3Detection`` stays off (it skips
-    the corner refinement) and so does ``CORNER_REFINE_APRILTAG`` (off by 0.44 px).
+    the corner refinement). Corners come unrefined, for :func:`refine_corners` to move:
+    OpenCV's own refinements are off by 0.2 px (SUBPIX) and 0.44 px (APRILTAG).
 
     Args:
         dictionary: Upright patterns.
@@ -22,17 +23,14 @@ class ArucoBackend:
 
     def __init__(self, dictionary: MarkerDictionary) -> None:
         strict = cv2.aruco.DetectorParameters()
-        strict.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
         relaxed = cv2.aruco.DetectorParameters()
-        relaxed.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
         relaxed.minOtsuStdDev = 1.5
         relaxed.adaptiveThreshConstant = 3
         relaxed.adaptiveThreshWinSizeMax = 43
         self._passes = [cv2.aruco.ArucoDetector(dictionary.opencv, p) for p in (strict, relaxed)]
-        self._dictionary = dictionary
 
     def detect(self, gray: Image) -> list[tuple[int, Floats]]:
-        """Return id and corners (4, 2) of each marker found, in the order of :class:`TagDetection`."""
+        """Return id and rough corners (4, 2) of each marker found, in the order of :class:`TagDetection`."""
         for detector in self._passes:
             corners, ids, _ = detector.detectMarkers(gray)
             if ids is not None and len(ids):

@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vision_ik.tags.detector import TagDetector
+from vision_ik.tags.detector import TagDetector, to_gray
 from vision_ik.tags.render import prints_turned
 from vision_ik.types import Board, BoardDetection, CharucoBoard, Floats, Frame, Image, TagDetection
 
@@ -122,7 +122,7 @@ def _chess_corners(image: Image, board: CharucoBoard, markers: list[TagDetection
     Each is predicted by the homography of the nearest markers (local, so the lens does not
     matter) and then moved to the saddle of the picture.
     """
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    gray = to_gray(image)
     layout = board.markers
     centres = np.stack([layout[d.tag_id].mean(axis=0) for d in markers])
     kept_board: list[Floats] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,9 @@ import numpy as np
 from vision_ik.errors import TagError
 from vision_ik.tags.apriltag import detect_apriltags
 from vision_ik.tags.aruco import ArucoBackend
+from vision_ik.tags.corners import refine_corners
 from vision_ik.tags.families import find_family
-from vision_ik.types import Floats, Frame, TagDetection
+from vision_ik.types import Floats, Frame, Image, TagDetection
 
 Backend = Literal["apriltag", "opencv"]
 
@@ -69,11 +71,12 @@ class TagDetector:
         self._min_margin = min_margin
         self._decimate = decimate
         self._apriltag_name = found.apriltag_name
+        self._cells = found.dictionary.patterns.shape[1] + 2 if found.dictionary else 0
         self._aruco = ArucoBackend(found.dictionary) if chosen == "opencv" and found.dictionary else None
 
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice."""
-        gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+        gray = to_gray(frame.image)
         if self._aruco is None:
             found = detect_apriltags(
                 gray, self.family, str(self._apriltag_name), frame.timestamp, decimate=self._decimate
@@ -83,12 +86,21 @@ class TagDetector:
                 TagDetection(tag_id=i, family=self.family, corners=quad, timestamp=frame.timestamp)
                 for i, quad in self._aruco.detect(gray)
             ]
+        if self._cells and found:
+            lens = None if frame.intrinsics.approximate else frame.intrinsics
+            quads = refine_corners(gray, np.stack([d.corners for d in found]), self._cells, lens)
+            found = [replace(d, corners=quad) for d, quad in zip(found, quads, strict=True)]
         return sorted((d for d in found if self._credible(d)), key=lambda d: (d.tag_id, *d.corners[0]))
 
     def _credible(self, detection: TagDetection) -> bool:
         wanted = self.wanted is None or detection.tag_id in self.wanted
         legible = detection.hamming <= self._max_hamming and not detection.margin < self._min_margin
         return wanted and legible and is_convex_quad(detection.corners)
+
+
+def to_gray(image: Image) -> Image:
+    """Return the (H, W) brightness of a BGR picture."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
 
 def is_convex_quad(corners: Floats) -> bool:

@@ -15,7 +15,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -83,7 +83,7 @@ def load_dictionary(path: str | Path) -> MarkerDictionary:
     file = Path(path)
     remedy = 'It needs name, bits, and under [markers] lines such as 0 = ["0110", ...], ids from 0 without gaps.'
     try:
-        data = cast("dict[str, Any]", tomllib.loads(file.read_text(encoding="utf-8")))
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
         markers = cast("dict[str, list[str]]", data["markers"])
         patterns = [_bits(markers[str(i)], int(data["bits"]), i) for i in range(len(markers))]
         return MarkerDictionary(

@@ -142,31 +142,32 @@ def planar_poses(points: Floats, image: Floats, intrinsics: CameraIntrinsics) ->
 def refine_pose(points: Floats, image: Floats, T: Transform, intrinsics: CameraIntrinsics) -> Solution | None:
     """Minimise the reprojection error from ``T`` by Levenberg-Marquardt; None when it ends behind the camera."""
     damping = 1e-6
-    uv, J, cost = _residual(points, image, T, intrinsics)
+    pose = T
+    residual, slope, cost = _residual(points, image, pose, intrinsics)
     for _ in range(_MAX_STEPS):
-        A = J.T @ J
-        g = J.T @ uv
-        scale = np.diag(A) + 1e-12 * float(np.trace(A))
+        information = slope.T @ slope
+        scale = np.diag(information) + 1e-12 * float(np.trace(information))
         try:
-            step = -np.linalg.solve(A + damping * np.diag(scale), g)
+            step = -np.linalg.solve(information + damping * np.diag(scale), slope.T @ residual)
         except np.linalg.LinAlgError:
             return None
         if not np.isfinite(step).all() or not np.isfinite(cost):
             return None
-        candidate = T @ Transform.exp(step)
-        uv_new, J_new, cost_new = _residual(points, image, candidate, intrinsics)
-        if cost_new <= cost:
-            converged = cost - cost_new <= 1e-12 * cost + 1e-20
-            T, uv, J, cost, damping = candidate, uv_new, J_new, cost_new, damping * 0.1
+        moved = pose @ Transform.exp(step)
+        new_residual, new_slope, new_cost = _residual(points, image, moved, intrinsics)
+        if new_cost <= cost:
+            converged = cost - new_cost <= 1e-12 * cost + 1e-20
+            pose, residual, slope, cost = moved, new_residual, new_slope, new_cost
+            damping *= 0.1
             if converged:
                 break
         elif damping > 1e6:
             break
         else:
             damping = max(damping, 1e-9) * 10.0
-    if (T.apply(points)[:, 2] <= 0).any() or not np.isfinite(cost):
+    if (pose.apply(points)[:, 2] <= 0).any() or not np.isfinite(cost):
         return None
-    return Transform(T.matrix), float(np.sqrt(cost / len(points))), J.T @ J
+    return Transform(pose.matrix), float(np.sqrt(cost / len(points))), slope.T @ slope
 
 
 def _residual(

@@ -31,10 +31,10 @@ def project(points: Floats, T_camera_object: Transform, intrinsics: CameraIntrin
     else:
         uv, by_all = cv2.projectPoints(objects, rvec, tvec, intrinsics.K, intrinsics.distortion)
         by_t = by_all[:, 3:6]
-    by_v = by_t.reshape(n, 2, 3) @ R
+    by_v = np.asarray(by_t, dtype=np.float64).reshape(n, 2, 3) @ R
     # -a skew(p) = (p x a) for each row a, as skew(p)' = -skew(p).
     by_w = np.cross(points[:, None, :], by_v)
-    return uv.reshape(n, 2), np.concatenate([by_v, by_w], axis=2)
+    return np.asarray(uv, dtype=np.float64).reshape(n, 2), np.concatenate([by_v, by_w], axis=2)
 
 
 def undistort(points_image: Floats, intrinsics: CameraIntrinsics) -> Floats:
@@ -45,11 +45,19 @@ def undistort(points_image: Floats, intrinsics: CameraIntrinsics) -> Floats:
     """
     pixels = np.ascontiguousarray(points_image, dtype=np.float64).reshape(-1, 1, 2)
     if intrinsics.model == "fisheye":
-        rays = cv2.fisheye.undistortPoints(pixels, intrinsics.K, intrinsics.distortion).reshape(-1, 2)
+        rays = np.asarray(cv2.fisheye.undistortPoints(pixels, intrinsics.K, intrinsics.distortion), dtype=np.float64)
+        rays = rays.reshape(-1, 2)
         return np.where(np.abs(rays) < 1e3, rays, np.nan)
-    rays = cv2.undistortPoints(pixels, intrinsics.K, intrinsics.distortion).reshape(-1, 2)
+    rays = np.asarray(cv2.undistortPoints(pixels, intrinsics.K, intrinsics.distortion), dtype=np.float64).reshape(-1, 2)
     for _ in range(3):
         objects = np.column_stack([rays, np.ones(len(rays))])
         uv, J = project(objects, Transform.identity(), intrinsics)
         rays = rays - np.linalg.solve(J[:, :, :2], (uv - points_image)[..., None])[..., 0]
     return rays
+
+
+def project_rays(rays: Floats, intrinsics: CameraIntrinsics) -> Floats:
+    """Return the pixels (N, 2) of normalised rays (N, 2), the inverse of :func:`undistort`."""
+    finite = np.isfinite(rays).all(axis=1)
+    objects = np.column_stack([np.where(finite[:, None], rays, 0.0), np.ones(len(rays))])
+    return np.where(finite[:, None], project(objects, Transform.identity(), intrinsics)[0], np.nan)

@@ -96,7 +96,7 @@ def _black_squares(board: CharucoBoard) -> list[Floats]:
         (round((height - c[:, 1].mean()) / s - 0.5), round(c[:, 0].mean() / s - 0.5)) for c in board.markers.values()
     }
     return [
-        np.array([[0, 0, 0], [s, 0, 0], [s, -s, 0], [0, -s, 0]]) + (column * s, height - row * s, 0.0)
+        np.array([[0, 0, 0], [s, 0, 0], [s, -s, 0], [0, -s, 0]]) + np.array([column * s, height - row * s, 0.0])
         for row in range(board.rows)
         for column in range(board.columns)
         if (row, column) not in marked
