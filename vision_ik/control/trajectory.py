@@ -98,18 +98,19 @@ class JointTrajectory:
 
     def stopping_time(self) -> float:
         """Return how long the fastest stop takes from here [s]."""
-        self._plan_stop(self.q, self.dq, self.ddq)
+        self._plan_stop(self.dq, self.ddq)
         return float(self._profile.duration)
 
     def _stopping(self, dt: float) -> tuple[Floats, Floats, Floats]:
-        self._plan_stop(self.q, self.dq, self.ddq)
-        return self._after(dt)
+        self._plan_stop(self.dq, self.ddq)
+        way, dq, ddq = self._after(dt)
+        return self.q + way, dq, ddq
 
     def _leaves_limits(self, q: Floats, dq: Floats, ddq: Floats) -> NDArray[np.bool_]:
         """Return (n,) whether the stop from this state would leave the position limits."""
-        self._plan_stop(q, dq, ddq)
+        self._plan_stop(dq, ddq)
         ends = np.array([(bound.min, bound.max) for bound in self._profile.position_extrema])
-        return (ends[:, 0] < self._low - 1e-9) | (ends[:, 1] > self._high + 1e-9)
+        return (q + ends[:, 0] < self._low - 1e-9) | (q + ends[:, 1] > self._high + 1e-9)
 
     def _plan_motion(self, q: Floats, dq: Floats, v_max: Floats, dq_frame: Floats) -> bool:
         """Plan to rest at zero, in the frame that moves with ``dq_frame``; tell whether a profile exists."""
@@ -125,9 +126,11 @@ class JointTrajectory:
             return True
         return False
 
-    def _plan_stop(self, q: Floats, dq: Floats, ddq: Floats) -> None:
-        """Plan to standstill; each joint brakes as fast as it can."""
-        self._describe(q, dq, ddq, self.limits.velocity, np.zeros(self.limits.n))
+    def _plan_stop(self, dq: Floats, ddq: Floats) -> None:
+        """Plan the way to standstill; each joint brakes as fast as it can."""
+        # From zero: Ruckig counts position 0 among the extrema of every velocity profile.
+        zero = np.zeros(self.limits.n)
+        self._describe(zero, dq, ddq, self.limits.velocity, zero)
         self._input.control_interface = ruckig.ControlInterface.Velocity
         self._input.synchronization = ruckig.Synchronization.No
         self._otg.calculate(self._input, self._profile)
