@@ -118,8 +118,6 @@ def _draw_tag(picture: Image, detection: TagDetection, style: _Style) -> None:
 def _draw_id(picture: Image, detection: TagDetection, style: _Style) -> None:
     """Write the id centred below the tag, where it hides no edge; above it when there is no room."""
     corners = detection.corners
-    if not np.isfinite(corners).all():
-        return
     text = f"id {detection.tag_id}"
     width, height = text_size(text, style.text, "bold")
     x = float(corners[:, 0].mean()) - 0.5 * width - style.text / 3
