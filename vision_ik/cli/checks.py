@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -64,27 +63,30 @@ def check_numba_cache() -> Check:
     )
 
 
-def check_weights() -> Check:
-    """Check that each shipped set of weights is complete and belongs to the arm of today."""
-    folder = Path(str(resources.files("vision_ik.ik"))) / "weights"
-    cards = sorted(folder.glob("*.toml"))
-    if not cards:
+def check_weights(folder: Path | None = None) -> Check:
+    """Check that each set of weights is whole and belongs to the arm of today; the shipped ones by default."""
+    try:
+        from vision_ik.ik.weights_file import SHIPPED
+    except ImportError as error:
+        return Check(name="weights", status="warn", detail=f"unknown: {error}", remedy="Mend the libraries first.")
+    files = (SHIPPED if folder is None else folder).glob("*.*")
+    names = sorted({file.stem for file in files if file.suffix in (".safetensors", ".toml")})
+    if not names:
         return Check(
             name="weights",
             status="warn",
             detail="no arm has learned seeds: IK starts from random postures",
             remedy="vision-ik train panda",
         )
-    faults = [fault for card in cards if (fault := _weights_fault(card))]
+    faults = [fault for name in names if (fault := _weights_fault((folder or SHIPPED) / f"{name}.safetensors"))]
     if faults:
-        names = ", ".join(card.stem for card in cards)
         return Check(
             name="weights",
             status="fail",
-            detail="; ".join(faults),
-            remedy=f"Reinstall vision-ik, or train again: {names}",
+            detail="\n".join(faults),
+            remedy="Reinstall vision-ik, or train them again with `vision-ik train`.",
         )
-    return Check(name="weights", status="ok", detail=", ".join(card.stem for card in cards))
+    return Check(name="weights", status="ok", detail=", ".join(names))
 
 
 def check_threads() -> Check:
@@ -117,7 +119,7 @@ def check_display() -> Check:
     try:
         from vision_ik.view.window import has_display
     except ImportError:
-        return Check(name="display", status="warn", detail="unknown: OpenCV does not load", remedy="Mend OpenCV first.")
+        return Check(name="display", status="warn", detail="unknown: no OpenCV", remedy="Mend the libraries first.")
     if has_display():
         return Check(name="display", status="ok", detail="there is one")
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
@@ -165,22 +167,16 @@ def _check_camera(node: Path, facts: Path) -> Check:
     return Check(name=name, status="ok", detail=detail)
 
 
-def _weights_fault(card: Path) -> str:
-    """Return what is wrong with the weights beside this card, or nothing."""
+def _weights_fault(weights: Path) -> str:
+    """Return what is wrong with the weights of the arm they are named after, or nothing."""
+    from vision_ik.ik.weights_file import load_weights
     from vision_ik.robots import load_robot
 
-    if not card.with_suffix(".safetensors").is_file():
-        return f"{card.stem} has a card but no weights"
     try:
-        made_for = tomllib.loads(card.read_text(encoding="utf-8")).get("robot_hash")
-        today = load_robot(card.stem).hash
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return f"the card of {card.stem} cannot be read: {error}"
+        load_weights(weights, load_robot(weights.stem))
     except VisionIkError as error:
-        return f"{card.stem}: {error.cause}"
-    return (
-        "" if made_for == today else f"{card.stem} was trained for another model of the arm ({made_for}, now {today})"
-    )
+        return error.cause
+    return ""
 
 
 def _is_writable(folder: Path) -> bool:
