@@ -92,10 +92,11 @@ def table(
 class Stage:
     """One step of a longer job; made by ``Stages.stage``."""
 
-    def __init__(self, display: Progress | None, task: TaskID, name: str) -> None:
+    def __init__(self, display: Progress | None, task: TaskID, name: str, total: float | None) -> None:
         self._display = display
         self._task = task
         self._name = name
+        self._total = total
         self._note = ""
         self._started = self._printed = time.monotonic()
 
@@ -108,11 +109,12 @@ class Stage:
             total: Units to do, when it became known or changed.
         """
         self._note = self._note if note is None else note
+        self._total = self._total if total is None else total
         if self._display is not None:
             self._display.update(self._task, completed=completed, total=total, note=self._note)
         elif time.monotonic() - self._printed >= _PLAIN_INTERVAL:
             self._printed = time.monotonic()
-            share = "" if completed is None or not total else f" {completed / total:.0%}"
+            share = "" if completed is None or not self._total else f" {completed / self._total:.0%}"
             say(f"  {self._name}{share}: {self._note}")
 
     def finish(self, outcome: Outcome) -> None:
@@ -176,7 +178,7 @@ class Stages:
             task = self._display.add_task(name, total=total, note="", outcome="running")
         else:
             say(f"{_MARKS['running'][0]} {name}")
-        stage = Stage(self._display, task, name)
+        stage = Stage(self._display, task, name, total)
         outcome: Outcome = "failed"
         try:
             yield stage
