@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, cast
 
 import tyro
@@ -65,7 +66,7 @@ def run(options: Options) -> int:
     """Run the benches asked for; 0 when all ran, 1 for a missed target with --strict, 2 when one broke."""
     names = _chosen(options.names)
     if options.list:
-        rows = [[name, _title(name)] for name in names]
+        rows = [[name, cast("str", _load(name).TITLE)] for name in names]
         console.results().print(console.table(["bench", "measures"], rows))
         return 0
     outcomes = _measure(names, quick=options.quick)
@@ -105,8 +106,8 @@ def _chosen(names: Sequence[str]) -> list[str]:
     return list(names) or known
 
 
-def _title(name: str) -> str:
-    return cast("str", importlib.import_module(f"{benches.__name__}.{name}").TITLE)
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"{benches.__name__}.{name}")
 
 
 def _measure(names: Sequence[str], *, quick: bool) -> list[Outcome]:
@@ -117,9 +118,9 @@ def _measure(names: Sequence[str], *, quick: bool) -> list[Outcome]:
             start, title = time.perf_counter(), name
             try:
                 with stages.stage(name) as stage:
-                    title = _title(name)
+                    module = _load(name)
+                    title = cast("str", module.TITLE)
                     stage.update(title)
-                    module = importlib.import_module(f"{benches.__name__}.{name}")
                     bench = cast("Callable[..., list[Figure]]", module.run)
                     figures = bench(quick=quick)
             except Exception as error:  # the other benches' figures must not be lost

@@ -68,6 +68,7 @@ _PAGE_WIDTH = 100
 _INDENT = "  "
 _MARKERS = (
     tyro.conf.DisallowNone,
+    tyro.conf.PositionalMetavarFromFieldName,
     tyro.conf.FlagCreatePairsOff,
     tyro.conf.OmitArgPrefixes,
     tyro.conf.OmitSubcommandPrefixes,
