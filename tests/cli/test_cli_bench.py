@@ -36,14 +36,14 @@ def three_benches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Replace the benches by one that is good, one that misses its target and one that breaks."""
     folder = tmp_path / "benches"
     folder.mkdir()
-    for name, text in (("zgood", GOOD), ("zmissed", MISSED), ("zbroken", BROKEN), ("_helper", "")):
+    for name, text in (("zgood", GOOD), ("zmissed", MISSED), ("zbroken", BROKEN), ("_common", "")):
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setattr(benches, "__path__", [str(folder)])
     return folder
 
 
 @pytest.mark.usefixtures("three_benches")
-def test_benches_are_found_by_their_files_and_helpers_are_not() -> None:
+def test_benches_are_found_by_their_files_and_private_modules_are_not() -> None:
     assert available() == ["zbroken", "zgood", "zmissed"]
 
 
