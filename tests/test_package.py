@@ -81,7 +81,7 @@ def test_the_wheel_holds_every_file_of_the_packages_data_included(wheel: set[str
         "vision_ik/ik/weights/panda.toml",
         "vision_ik/ik/weights/ur5e.safetensors",
         "vision_ik/ik/weights/ur5e.toml",
-        "vision_ik/robots/catalogue.toml",
+        "vision_ik/robots/urdf/catalogue.toml",
         "vision_ik/robots/urdf/panda.urdf",
         "vision_ik/robots/urdf/so101.urdf",
         f"vision_ik-{vision_ik.__version__}.dist-info/licenses/LICENSE",
