@@ -96,7 +96,7 @@ def check_motion(Ts_base_flange: Floats) -> list[str]:
         )
     if extents[1] < _SMALLEST_TURN:
         raise CalibrationError(
-            f"All {n} views turn the flange about one axis only: {first:.1f} degrees RMS about it, {second:.2f} across.",
+            f"All {n} views turn the flange about one axis only: {first:.1f} deg RMS about it, {second:.2f} across.",
             "Add views that turn it about a second axis by 20 degrees and more: along the first axis "
             "the camera's position cannot be told.",
             first_axis_deg=first,

@@ -1,0 +1,293 @@
+"""Which postures to show the board in: the ones that make the camera's pose surest.
+
+Candidates are drawn where the camera sees the board well, turned into postures by inverse
+kinematics, and chosen greedily with exchanges (Fedorov, 1972) so that the trace of the predicted
+covariance is least (A-optimal): ten planned views tell as much as twenty to thirty random ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration import batch
+from calibration.chain import ChainState, camera_board, derivatives
+from calibration.clearance import Clearance, board_plate
+from calibration.evidence import Corners
+from calibration.lens import project
+from calibration.values import ArmNoise
+from vision_ik.errors import CalibrationError
+from vision_ik.ik import HybridSolver
+from vision_ik.rig import Mount
+from vision_ik.robots import RobotModel
+from vision_ik.transforms import TransformLike, as_transform
+from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Floats
+
+_WANTED_TRANSLATION = 1.5e-3
+"""[m] Errors of the camera's position and orientation are weighed ..."""
+_WANTED_ROTATION = np.deg2rad(0.2)
+"""[rad] ... by what is wanted of each."""
+_LARGEST_TILT = np.deg2rad(50.0)
+"""Between the board's normal and the line of sight: beyond, corners smear."""
+_LIMIT_MARGIN = 0.05
+"""[rad], [m] Kept from joint limits."""
+_IMAGE_MARGIN = 0.05
+"""Share of the image kept free along its border: the guess may be off."""
+_SMALLEST_SQUARE = 14.0
+"""[px] Marker edges below are not read reliably: the far end of the distance band."""
+_LARGEST_SHARE = 0.8
+"""Share of the image's height the board may fill: the near end of the distance band."""
+_KEPT_SHARE = 0.6
+"""Of the reachable candidates: the farthest ones cost time and tell little that nearer ones do not."""
+_FEWEST_KEPT = 150
+_EXCHANGES = 2
+_TYPICAL_ARM = ArmNoise(translation=0.3e-3, rotation=float(np.deg2rad(0.05)))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ViewPlan:
+    """Postures to visit, in order, and what they promise."""
+
+    postures: Floats
+    """(n, joints) [rad], [m], ordered for short ways."""
+    ways: tuple[Floats, ...]
+    """Per posture, the (K, joints) corners of the way to it from the one before (the start for the
+    first), straight in joint space between them; the last one is the posture."""
+    Ts_camera_board: Floats
+    """(n, 4, 4) where the board will be seen, if the guess is right."""
+    sigma_translation: float
+    """Predicted root mean square error of the camera's position after these views [m]."""
+    sigma_rotation: float
+    """Same, of its orientation [rad]."""
+    candidates: int
+    """Reachable postures with the board in view that there were to choose from."""
+
+
+def plan_views(
+    robot: RobotModel,
+    solver: HybridSolver,
+    intrinsics: CameraIntrinsics,
+    board: Board,
+    *,
+    T_mount_camera: TransformLike,
+    T_holder_board: TransformLike,
+    mount: Mount = "eye_to_hand",
+    n: int = 15,
+    q_start: Floats | None = None,
+    joint_covariance: Floats | None = None,
+    pixel_sigma: float = 0.3,
+    arm_sigma: ArmNoise = _TYPICAL_ARM,
+    floor: float | None = 0.0,
+    samples: int = 4000,
+    seed: int = 0,
+) -> ViewPlan:
+    """Choose ``n`` postures that show the board so that the calibration becomes surest.
+
+    Args:
+        robot: The arm.
+        solver: Its inverse kinematics.
+        intrinsics: The lens.
+        board: The board's layout.
+        T_mount_camera: Guess of T_base_camera (eye to hand) or T_flange_camera (eye in hand).
+        T_holder_board: Guess of T_flange_board (eye to hand) or T_base_board (eye in hand).
+        mount: Who carries the camera.
+        n: Number of views.
+        q_start: Where the arm stands; home by default. Postures near it are preferred.
+        joint_covariance: (12, 12) of both guesses when views were taken already; their knowledge counts.
+        pixel_sigma: Expected noise of a corner [px].
+        arm_sigma: Expected noise of the arm.
+        floor: Height of the table in the base frame [m]; None where there is none.
+        samples: Board poses drawn.
+        seed: Of the drawing.
+
+    Raises:
+        CalibrationError: Fewer than ``n`` postures show the board.
+    """
+    X, Y = as_transform(T_mount_camera), as_transform(T_holder_board)
+    start = np.asarray(robot.home if q_start is None else q_start, dtype=np.float64)
+    to_hand = mount == "eye_to_hand"
+    clearance = Clearance(
+        robot=robot,
+        floor=floor,
+        plate=board_plate(Y, board) if to_hand else np.empty((0, 3)),
+        obstacle=X.translation if to_hand else None,
+    )
+    seen = _board_poses(board, intrinsics, samples, np.random.default_rng(seed))
+    X_seen = X.matrix @ seen
+    Ts_base_flange = X_seen @ Y.inv().matrix if to_hand else Y.matrix @ batch.inverses(X_seen)
+    solved = solver.solve_batch(Ts_base_flange @ solver.T_flange_tool.matrix, start)
+    inside = (solved.q > robot.lower + _LIMIT_MARGIN) & (solved.q < robot.upper - _LIMIT_MARGIN)
+    good = solved.converged & inside.all(axis=1)
+    good[good] = clearance.clear(solved.q[good])
+    postures = _near(solved.q[good], start, robot.velocity)
+    # From the start every posture shall be reached in a straight line: the way round any obstacle.
+    if clearance.clear(start[None])[0]:
+        postures = postures[clearance.paths_clear(start, postures)]
+    if len(postures) < n:
+        raise CalibrationError(
+            f"Only {len(postures)} of {samples} board poses in view of the camera can be reached; {n} are wanted.",
+            "Move the camera or the board so that the arm can show the board in more of the picture, or ask for fewer.",
+            reachable=len(postures),
+        )
+    state = ChainState(X.matrix, Y.matrix, np.tile(np.eye(4), (len(postures), 1, 1)))
+    flanges = robot.forward(postures)
+    views = _information(state, flanges, mount, board, intrinsics, pixel_sigma, arm_sigma)
+    known = np.diag(np.tile([1.0, 1.0, 1.0, 0.1, 0.1, 0.1], 2))  # a metre and a few radians: next to nothing
+    if joint_covariance is not None:
+        known = known + batch.inverse(joint_covariance)
+    chosen = choose(views, known, n)
+    covariance = batch.inverse(known + views[chosen].sum(axis=0))
+    order = _shortest_tour(postures[chosen], start, robot.velocity)
+    chosen = [chosen[i] for i in order]
+    return ViewPlan(
+        postures=postures[chosen],
+        ways=_ways(postures[chosen], start, clearance),
+        Ts_camera_board=camera_board(state, flanges, mount)[chosen],
+        sigma_translation=float(np.sqrt(np.trace(covariance[:3, :3]))),
+        sigma_rotation=float(np.sqrt(np.trace(covariance[3:6, 3:6]))),
+        candidates=len(postures),
+    )
+
+
+def choose(views: Floats, known: Floats, n: int) -> list[int]:
+    """Return the indices of ``n`` views whose information, with what is ``known``, leaves the least error of X.
+
+    Args:
+        views: (M, 12, 12) information of each candidate.
+        known: (12, 12) information there is already, not singular.
+        n: How many to choose, at most M.
+    """
+    weight = np.repeat([_WANTED_TRANSLATION**-2, _WANTED_ROTATION**-2], 3)
+    chosen: list[int] = []
+
+    def best(information: Floats) -> int:
+        covariances = batch.inverse(information + views)
+        cost = np.einsum("mii,i->m", covariances[:, :6, :6], weight)
+        cost[chosen] = np.inf
+        return int(np.argmin(cost))
+
+    total = known
+    for _ in range(n):
+        chosen.append(best(total))
+        total = total + views[chosen[-1]]
+    for _ in range(_EXCHANGES):
+        for _ in range(n):
+            oldest = chosen.pop(0)
+            total = total - views[oldest]
+            chosen.append(best(total))
+            total = total + views[chosen[-1]]
+    return chosen
+
+
+def board_points(board: Board) -> Floats:
+    """Return all (N, 3) points a detector can find on a board [m]."""
+    corners = np.concatenate(list(board.markers.values()))
+    return np.concatenate([corners, board.chess_corners]) if isinstance(board, CharucoBoard) else corners
+
+
+def _board_poses(board: Board, intrinsics: CameraIntrinsics, samples: int, rng: np.random.Generator) -> Floats:
+    """Draw (N, 4, 4) Ts_camera_board in which the whole board is in the picture, of ``samples`` tries."""
+    near, far = distance_band(board, intrinsics)
+    distance = np.exp(rng.uniform(np.log(near), np.log(far), samples))
+    margin = _IMAGE_MARGIN * np.array([intrinsics.width, intrinsics.height])
+    size = np.array([intrinsics.width, intrinsics.height])
+    pixel = rng.uniform(margin, size - margin, (samples, 2))
+    K = intrinsics.K
+    rays = np.column_stack([(pixel - K[:2, 2]) / np.diag(K)[:2], np.ones(samples)])
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    # Turn the optical axis to the ray, tilt about a random axis across it, roll about the normal.
+    azimuth, roll = rng.uniform(-np.pi, np.pi, (2, samples))
+    tilt = _LARGEST_TILT * np.sqrt(rng.uniform(0.0, 1.0, samples))
+    across = np.column_stack([np.cos(azimuth), np.sin(azimuth), np.zeros(samples)])
+    axis = np.cross([0.0, 0.0, 1.0], rays)
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    aim = axis / np.maximum(sine, 1e-12) * np.arctan2(sine, rays[:, 2:])
+    facing = np.diag([1.0, -1.0, -1.0])  # board x right, y up, z toward the camera
+    about_z = np.column_stack([np.zeros((samples, 2)), roll])
+    R = _rotations(aim) @ _rotations(across * tilt[:, None]) @ facing @ _rotations(about_z)
+    width, height = board.size_m
+    T = np.tile(np.eye(4), (samples, 1, 1))
+    T[:, :3, :3] = R
+    T[:, :3, 3] = rays * distance[:, None] - R @ np.array([0.5 * width, 0.5 * height, 0.0])
+    corners = np.array([[0, 0, 0], [width, 0, 0], [width, height, 0], [0, height, 0]], dtype=np.float64)
+    points = np.einsum("nab,kb->nka", R, corners) + T[:, None, :3, 3]
+    uv = project(points.reshape(-1, 3), intrinsics)[0].reshape(samples, -1, 2)
+    inside = ((uv > margin) & (uv < size - 1 - margin)).all(axis=(1, 2))
+    return T[inside & (points[..., 2] > 0.5 * near).all(axis=1)]
+
+
+def distance_band(board: Board, intrinsics: CameraIntrinsics) -> tuple[float, float]:
+    """Return the nearest and farthest distance [m] at which the board is seen well."""
+    focal = float(np.sqrt(intrinsics.K[0, 0] * intrinsics.K[1, 1]))
+    near = focal * max(board.size_m) / (_LARGEST_SHARE * min(intrinsics.width, intrinsics.height))
+    edge = board.marker_m if isinstance(board, CharucoBoard) else board.tag_m
+    far = focal * edge / _SMALLEST_SQUARE
+    return near, max(far, 1.2 * near)
+
+
+def _information(
+    state: ChainState,
+    flanges: Floats,
+    mount: Mount,
+    board: Board,
+    intrinsics: CameraIntrinsics,
+    pixel_sigma: float,
+    arm_sigma: ArmNoise,
+) -> Floats:
+    """Return the (M, 12, 12) information each view gives about both unknowns, arm noise taken into account."""
+    points = board_points(board)
+    nothing = BoardDetection(points_board=points, points_image=np.zeros((len(points), 2)), timestamp=0.0)
+    seen = Corners([nothing] * len(flanges), intrinsics).linearise(camera_board(state, flanges, mount))
+    D, A = derivatives(state, flanges, mount)
+    arm = np.array([arm_sigma.translation] * 3 + [arm_sigma.rotation] * 3) ** 2
+    V = pixel_sigma**2 * seen.covariance + A * arm @ np.swapaxes(A, 1, 2)
+    return np.swapaxes(D, 1, 2) @ np.linalg.solve(V, D)
+
+
+def _near(postures: Floats, start: Floats, velocity: Floats) -> Floats:
+    """Return the share of the postures (N, n) that is reached soonest."""
+    time = np.abs((postures - start) / velocity).max(axis=1)
+    kept = max(_FEWEST_KEPT, int(_KEPT_SHARE * len(postures)))
+    return postures[np.argsort(time, kind="stable")[:kept]]
+
+
+def _ways(postures: Floats, start: Floats, clearance: Clearance) -> tuple[Floats, ...]:
+    """Return the way to each posture: straight where nothing is touched, else by the start."""
+    ways: list[Floats] = []
+    before = start
+    for posture in postures:
+        straight = clearance.paths_clear(before, posture[None])[0]
+        ways.append(posture[None] if straight else np.stack([start, posture]))
+        before = posture
+    return tuple(ways)
+
+
+def _shortest_tour(postures: Floats, start: Floats, velocity: Floats) -> list[int]:
+    """Return the order that visits all postures from ``start`` in short time: nearest neighbour, then 2-opt."""
+    stops = np.vstack([start, postures]) / velocity
+    time = np.abs(stops[:, None] - stops[None]).max(axis=2)
+    tour = [0]
+    left = set(range(1, len(stops)))
+    while left:
+        tour.append(min(left, key=lambda i: time[tour[-1], i]))
+        left.remove(tour[-1])
+    improved = True
+    while improved:
+        improved = False
+        for i in range(1, len(tour) - 1):
+            for j in range(i + 1, len(tour)):
+                turned = [*tour[:i], *reversed(tour[i : j + 1]), *tour[j + 1 :]]
+                if _length(turned, time) < _length(tour, time) - 1e-9:
+                    tour, improved = turned, True
+    return [i - 1 for i in tour[1:]]
+
+
+def _length(tour: list[int], time: Floats) -> float:
+    return float(time[tour[:-1], tour[1:]].sum())
+
+
+def _rotations(vectors: Floats) -> Floats:
+    twists = np.zeros((len(vectors), 6))
+    twists[:, 3:] = vectors
+    return batch.exp(twists)[:, :3, :3]
