@@ -71,6 +71,7 @@ install_packages() {
     say "installing torch"
     "${pip[@]}" -c constraints.txt "$(grep '^torch==' constraints.txt)" setuptools
     say "installing everything else"
+    rm -rf ./*.egg-info # left by other ways to install; run from here, it would hide what is installed
     # setuptools warns of every editable install; there is nothing to act on.
     PYTHONWARNINGS=ignore "${pip[@]}" -c constraints.txt --no-build-isolation -e . --group dev
 }
