@@ -6,6 +6,7 @@ from vision_ik.tags.dictionaries import MarkerDictionary as MarkerDictionary
 from vision_ik.tags.dictionaries import load_dictionary as load_dictionary
 from vision_ik.tags.dictionaries import save_dictionary as save_dictionary
 from vision_ik.tags.families import list_families as list_families
+from vision_ik.tags.learning_patterns import learn_dictionary as learn_dictionary
 from vision_ik.tags.pose import estimate_board_pose as estimate_board_pose
 from vision_ik.tags.pose import estimate_pose as estimate_pose
 from vision_ik.tags.render import render_board as render_board

@@ -8,6 +8,9 @@ import numpy as np
 from vision_ik.tags.dictionaries import MarkerDictionary
 from vision_ik.types import Floats, Image
 
+_BORDER_ERRORS = 0.2
+"""Share of white cells accepted in the black border; OpenCV's 0.35 reads markers into clutter."""
+
 
 class ArucoBackend:
     """Finds the markers of one dictionary in grey images.
@@ -19,23 +22,48 @@ class ArucoBackend:
 
     Args:
         dictionary: Upright patterns.
+        max_hamming: Most wrong bits to correct.
     """
 
-    def __init__(self, dictionary: MarkerDictionary) -> None:
-        strict = cv2.aruco.DetectorParameters()
-        relaxed = cv2.aruco.DetectorParameters()
-        relaxed.minOtsuStdDev = 1.5
-        relaxed.adaptiveThreshConstant = 3
-        relaxed.adaptiveThreshWinSizeMax = 43
-        self._passes = [cv2.aruco.ArucoDetector(dictionary.opencv, p) for p in (strict, relaxed)]
+    def __init__(self, dictionary: MarkerDictionary, max_hamming: int) -> None:
+        markers = dictionary.opencv(max_hamming)
+        self._passes = [cv2.aruco.ArucoDetector(markers, parameters) for parameters in (_strict(), _relaxed())]
 
     def detect(self, gray: Image) -> list[tuple[int, Floats]]:
         """Return id and rough corners (4, 2) of each marker found, in the order of :class:`TagDetection`."""
         for detector in self._passes:
             corners, ids, _ = detector.detectMarkers(gray)
-            if ids is not None and len(ids):
+            if len(corners):
                 return [
                     (int(i), np.asarray(quad, dtype=np.float64).reshape(4, 2))
                     for i, quad in zip(np.ravel(ids), corners, strict=True)
                 ]
         return []
+
+
+def find_quads(gray: Image) -> list[Floats]:
+    """Return the (4, 2) corners of dark quads in a grey image, clockwise, whatever is inside them."""
+    nothing = np.zeros((1, 3, 3), dtype=np.uint8)  # a dictionary that matches no marker rejects every candidate
+    parameters = _relaxed()
+    # The edge of the paper and that of the marker lie close together; keep both candidates.
+    parameters.minMarkerDistanceRate = 0.005
+    parameters.minGroupDistance = 0.005
+    dictionary = cv2.aruco.Dictionary(cv2.aruco.Dictionary.getByteListFromBits(nothing[0]), 3, 0)
+    detector = cv2.aruco.ArucoDetector(dictionary, parameters)
+    _, _, rejected = detector.detectMarkers(gray)
+    return [np.asarray(quad, dtype=np.float64).reshape(4, 2) for quad in rejected]
+
+
+def _strict() -> cv2.aruco.DetectorParameters:
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.errorCorrectionRate = 1.0  # the dictionary says how many bits, not a share of them
+    parameters.maxErroneousBitsInBorderRate = _BORDER_ERRORS
+    return parameters
+
+
+def _relaxed() -> cv2.aruco.DetectorParameters:
+    parameters = _strict()
+    parameters.minOtsuStdDev = 1.5
+    parameters.adaptiveThreshConstant = 3
+    parameters.adaptiveThreshWinSizeMax = 43
+    return parameters

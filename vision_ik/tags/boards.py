@@ -12,7 +12,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vision_ik.tags.detector import TagDetector, to_gray
+from vision_ik.tags.detector import TagDetector
+from vision_ik.tags.pictures import to_gray
 from vision_ik.tags.render import prints_turned
 from vision_ik.types import Board, BoardDetection, CharucoBoard, Floats, Frame, Image, TagDetection
 
@@ -73,11 +74,8 @@ def _consistent(found: list[TagDetection], board: Board) -> list[TagDetection]:
     best: list[TagDetection] = []
     # Each marker alone proposes a plane, good enough to judge its neighbours by.
     for proposer in known:
-        votes = [
-            d
-            for d in known
-            if _agrees(_homography([proposer], markers), d, markers, 1.0 + _reach(proposer, d, markers))
-        ]
+        H = _homography([proposer], markers)
+        votes = [d for d in known if _agrees(H, d, markers, 1.0 + _reach(proposer, d, markers))]
         if len(votes) > len(best):
             best = votes
         if len(best) == len(known):
@@ -99,7 +97,8 @@ def _homography(detections: list[TagDetection], markers: dict[int, Floats]) -> F
     plane = np.concatenate([markers[d.tag_id][:, :2] for d in detections])
     image = np.concatenate([d.corners for d in detections])
     H, _ = cv2.findHomography(plane, image, 0)
-    return None if H is None else np.asarray(H, dtype=np.float64)
+    # No homography comes back as None, whatever OpenCV's stubs say.
+    return np.asarray(H, dtype=np.float64) if np.shape(H) == (3, 3) else None
 
 
 def _agrees(H: Floats | None, detection: TagDetection, markers: dict[int, Floats], slack: float) -> bool:

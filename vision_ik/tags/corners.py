@@ -70,7 +70,8 @@ def _intersections(gray: Image, quads: Floats, cells: int, lens: CameraIntrinsic
     offsets = np.linspace(-1.0, 1.0, _ACROSS) * reach[:, None]
     at = base[:, :, :, None] + offsets[:, None, None, :, None] * normals[:, :, None, None]
     grid = at.reshape(-1, _ACROSS, 2).astype(np.float32)
-    profiles = cv2.remap(gray.astype(np.float32), grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    columns, rows = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
+    profiles = cv2.remap(gray.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     step = np.maximum(np.diff(profiles, axis=1).reshape(*base.shape[:3], _ACROSS - 1), 0.0).astype(np.float64)
     weight = step * step
     strength = weight.sum(axis=3)
@@ -87,18 +88,22 @@ def _intersections(gray: Image, quads: Floats, cells: int, lens: CameraIntrinsic
 
 
 def _fit_lines(points: Floats, weights: Floats) -> Floats:
-    """Return (N, 4, 3) homogeneous lines a x + b y + c = 0 with (a, b) a unit normal, by two reweighted fits."""
-    for _ in range(2):
-        total = np.maximum(weights.sum(axis=2), 1e-9)[..., None]
-        centre = (weights[..., None] * points).sum(axis=2) / total
-        d = points - centre[:, :, None]
-        xx, xy, yy = ((weights * d[..., i] * d[..., j]).sum(axis=2) for i, j in ((0, 0), (0, 1), (1, 1)))
-        angle = 0.5 * np.arctan2(2.0 * xy, xx - yy) + 0.5 * np.pi  # of the normal: the axis of least spread
-        normal = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-        distance = np.abs((d * normal[:, :, None]).sum(axis=3))
-        spread = 1.4826 * np.median(distance, axis=2, keepdims=True) + 1e-12
-        weights = weights * (distance < 3.0 * spread)
+    """Return (N, 4, 3) homogeneous lines a x + b y + c = 0 with (a, b) a unit normal, outliers left out."""
+    centre, normal = _fit_once(points, weights)
+    distance = np.abs(((points - centre[:, :, None]) * normal[:, :, None]).sum(axis=3))
+    spread = 1.4826 * np.median(distance, axis=2, keepdims=True) + 1e-12
+    centre, normal = _fit_once(points, weights * (distance < 3.0 * spread))
     return np.concatenate([normal, -(centre * normal).sum(axis=2, keepdims=True)], axis=2)
+
+
+def _fit_once(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return centres and unit normals (N, 4, 2) of the lines with the least weighted squared distances."""
+    total = np.maximum(weights.sum(axis=2), 1e-9)[..., None]
+    centre = (weights[..., None] * points).sum(axis=2) / total
+    d = points - centre[:, :, None]
+    xx, xy, yy = ((weights * d[..., i] * d[..., j]).sum(axis=2) for i, j in ((0, 0), (0, 1), (1, 1)))
+    angle = 0.5 * np.arctan2(2.0 * xy, xx - yy) + 0.5 * np.pi  # across the axis of the greatest spread
+    return centre, np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
 def _meet(lines: Floats) -> Floats:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from vision_ik.errors import TagError
@@ -15,14 +14,13 @@ from vision_ik.tags.apriltag import detect_apriltags
 from vision_ik.tags.aruco import ArucoBackend
 from vision_ik.tags.corners import refine_corners
 from vision_ik.tags.families import find_family
-from vision_ik.types import Floats, Frame, Image, TagDetection
+from vision_ik.tags.pictures import is_convex_quad, to_gray
+from vision_ik.types import Frame, TagDetection
 
 Backend = Literal["apriltag", "opencv"]
 
 _MIN_MARGIN = 5.0
 """AprilTag decision margin below which patterns in clutter pass as tags."""
-_MIN_SIDE = 5.0
-"""[px] Shortest edge of a credible marker."""
 
 
 class TagDetector:
@@ -33,7 +31,8 @@ class TagDetector:
         backend: "apriltag" or "opencv"; None takes AprilTag where it can read the family,
             whose corners are the more accurate.
         wanted: Ids to report; None reports all.
-        max_hamming: Most corrected bits to believe; None takes the family's own limit.
+        max_hamming: Most corrected bits to believe; None takes the family's own limit. OpenCV keeps
+            to it but does not tell how many it corrected: its detections say 0.
         min_margin: Smallest AprilTag decision margin to believe.
         decimate: AprilTag looks for quads in the picture shrunk by this factor; 2 is
             faster and misses small tags.
@@ -72,7 +71,9 @@ class TagDetector:
         self._decimate = decimate
         self._apriltag_name = found.apriltag_name
         self._cells = found.dictionary.patterns.shape[1] + 2 if found.dictionary else 0
-        self._aruco = ArucoBackend(found.dictionary) if chosen == "opencv" and found.dictionary else None
+        self._aruco = (
+            ArucoBackend(found.dictionary, self._max_hamming) if chosen == "opencv" and found.dictionary else None
+        )
 
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice."""
@@ -96,16 +97,3 @@ class TagDetector:
         wanted = self.wanted is None or detection.tag_id in self.wanted
         legible = detection.hamming <= self._max_hamming and not detection.margin < self._min_margin
         return wanted and legible and is_convex_quad(detection.corners)
-
-
-def to_gray(image: Image) -> Image:
-    """Return the (H, W) brightness of a BGR picture."""
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-
-
-def is_convex_quad(corners: Floats) -> bool:
-    """Return whether (4, 2) corners [px] run clockwise in the picture around a convex quad of credible size."""
-    edges = np.roll(corners, -1, axis=0) - corners
-    following = np.roll(edges, -1, axis=0)
-    turning = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
-    return bool((turning > 0).all() and np.linalg.norm(edges, axis=1).min() >= _MIN_SIDE)

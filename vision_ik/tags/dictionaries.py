@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vision_ik.errors import ConfigError, RecordingError
 from vision_ik.files import write_atomic
 
-_FOLDER = Path(__file__).parent / "dictionaries"
+_FOLDER = Path(__file__).parent / "patterns"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,11 +67,10 @@ class MarkerDictionary:
             smallest = min(smallest, int(differing.min()))
         return smallest
 
-    @cached_property
-    def opencv(self) -> cv2.aruco.Dictionary:
-        """The same markers for OpenCV."""
+    def opencv(self, max_correction: int) -> cv2.aruco.Dictionary:
+        """Return the same markers for OpenCV, which corrects at most so many bits."""
         packed = [cv2.aruco.Dictionary.getByteListFromBits(np.ascontiguousarray(p)) for p in self.patterns]
-        return cv2.aruco.Dictionary(np.concatenate(packed), self.patterns.shape[1], self.max_correction)
+        return cv2.aruco.Dictionary(np.concatenate(packed), self.patterns.shape[1], max_correction)
 
 
 def load_dictionary(path: str | Path) -> MarkerDictionary:

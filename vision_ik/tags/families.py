@@ -44,6 +44,9 @@ _OPENCV_ARUCO = {
 _LEGIBLE_HAMMING = {"16h5": 0, "25h9": 1}
 """Corrected bits we still believe; 16h5 has so few bits that any correction invents tags in clutter."""
 
+_OPENCV_CORRECTION = 0.6
+"""Share of the correctable bits that OpenCV corrects by default; more finds markers in clutter."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TagFamily:
@@ -92,7 +95,8 @@ def _named(key: str, given: str) -> TagFamily:
         )
     if key in _OPENCV_ARUCO:
         dictionary = _opencv_patterns(_OPENCV_ARUCO[key], key)
-        return TagFamily(name=key, dictionary=dictionary, max_hamming=dictionary.max_correction)
+        max_hamming = int(_OPENCV_CORRECTION * dictionary.max_correction)
+        return TagFamily(name=key, dictionary=dictionary, max_hamming=max_hamming)
     bundled = bundled_dictionaries()
     if key in bundled:
         dictionary = load_dictionary(bundled[key])

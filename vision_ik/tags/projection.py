@@ -58,6 +58,6 @@ def undistort(points_image: Floats, intrinsics: CameraIntrinsics) -> Floats:
 
 def project_rays(rays: Floats, intrinsics: CameraIntrinsics) -> Floats:
     """Return the pixels (N, 2) of normalised rays (N, 2), the inverse of :func:`undistort`."""
-    finite = np.isfinite(rays).all(axis=1)
-    objects = np.column_stack([np.where(finite[:, None], rays, 0.0), np.ones(len(rays))])
-    return np.where(finite[:, None], project(objects, Transform.identity(), intrinsics)[0], np.nan)
+    finite = np.isfinite(rays).all(axis=1, keepdims=True)
+    objects = np.column_stack([np.where(finite, rays, 0.0), np.ones(len(rays))])
+    return np.where(finite, project(objects, Transform.identity(), intrinsics)[0], np.nan)
