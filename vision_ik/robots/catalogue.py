@@ -15,7 +15,7 @@ from vision_ik.robots.chain import build_robot
 from vision_ik.robots.description import read_urdf
 from vision_ik.robots.model import RobotModel
 
-URDF_FOLDER = Path(__file__).parent / "urdf"
+URDF_FOLDER = Path(__file__).resolve().parent / "urdf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +73,10 @@ def load_robot(name_or_urdf_path: str | Path, base: str | None = None, tip: str 
         RobotError: The name is unknown, or the URDF holds no usable chain.
     """
     text = str(name_or_urdf_path)
-    entry = catalogue().get(text)
-    if entry is not None:
-        return _load_entry(entry, base, tip)
     path = Path(name_or_urdf_path)
+    for entry in catalogue().values():
+        if text == entry.name or path.resolve() == entry.urdf_path:
+            return _load_entry(entry, base, tip)
     if path.suffix or path.exists() or len(path.parts) > 1:
         return build_robot(read_urdf(path), base, tip)
     raise RobotError(

@@ -77,7 +77,7 @@ def build_robot(tree: UrdfTree, base: str | None = None, tip: str | None = None)
         link_frames=np.array(frames),
         Ts_frame_link=Ts_frame_link,
         capsules=tuple(capsule for link in links for capsule in link_capsules(tree, link)),
-        urdf_path=tree.path,
+        urdf_path=tree.path.resolve(),
     )
 
 

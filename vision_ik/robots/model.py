@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,12 @@ class RobotModel:
                 raise ValueError(f"{name} must be positive and finite, not {values.tolist()}.")
         if not (np.isfinite(self.home) & (self.home >= self.lower) & (self.home <= self.upper)).all():
             raise ValueError(f"home {self.home.tolist()} must lie inside the limits.")
+
+    def __reduce__(self) -> tuple[partial[RobotModel], tuple[()]]:
+        # Built anew, so that copies and workers hold read-only arrays too: writable ones are another
+        # type to numba, and every kernel would compile a second time.
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return partial(RobotModel, **values), ()
 
     @property
     def n(self) -> int:

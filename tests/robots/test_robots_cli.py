@@ -1,0 +1,61 @@
+"""The verb ``vision-ik robots``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from urdf_text import two_joints, write
+
+from vision_ik.cli.main import EXIT_ERROR, EXIT_OK, main
+from vision_ik.robots import list_robots, load_robot
+
+
+def test_the_list_names_every_arm_with_its_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robots"]) == EXIT_OK
+    printed = capsys.readouterr().out
+    for name in list_robots():
+        assert name in printed
+    assert "panda_link0 → panda_link8" in printed
+
+
+def test_the_list_as_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robots", "--json"]) == EXIT_OK
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(list_robots())
+    assert all(row["hash"] == load_robot(row["name"]).hash for row in rows)
+    assert all(row["source"] and row["dynamics_source"] and row["reach"] > 0 for row in rows)
+
+
+def test_one_arm_is_described_in_degrees(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robots", "gen3"]) == EXIT_OK
+    printed = capsys.readouterr().out
+    assert "128.9°" in printed
+    assert "∞" in printed
+    assert load_robot("gen3").hash in printed
+
+
+def test_one_arm_as_json_has_si_units_and_null_for_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robots", "gen3", "--json"]) == EXIT_OK
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["joints"][0]["upper"] is None
+    assert facts["joints"][1]["upper"] == pytest.approx(load_robot("gen3").upper[1])
+    assert facts["joints"][0]["kind"] == "continuous"
+
+
+def test_a_urdf_can_be_looked_at_with_millimetres_for_sliding_joints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, two_joints().replace("revolute", "prismatic", 1))
+    assert main(["robots", str(path), "--tip", "tip"]) == EXIT_OK
+    printed = capsys.readouterr().out
+    assert "2000.0 mm" in printed
+    assert "defaults" in printed
+
+
+def test_an_unknown_arm_is_one_sentence_and_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robots", "pander"]) == EXIT_ERROR
+    streams = capsys.readouterr()
+    assert "No arm is called 'pander'" in streams.err
+    assert streams.out == ""
