@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from time import perf_counter
 from typing import cast
@@ -30,7 +30,7 @@ def servo(
     clock: Clock | None = None,
     settings: ServoSettings | None = None,
     loop: ServoLoop | None = None,
-) -> Iterator[ServoStep]:
+) -> Generator[ServoStep]:
     """Let the tool follow the seen target; yield what each control tick saw, decided and did.
 
     Each tick polls the camera, predicts the target to the time the command takes effect, solves,
@@ -68,7 +68,7 @@ def servo(
     return _run(FrameFeed(camera), arm, loop, clock)
 
 
-def _run(feed: FrameFeed, arm: Arm, loop: ServoLoop, clock: Clock) -> Iterator[ServoStep]:
+def _run(feed: FrameFeed, arm: Arm, loop: ServoLoop, clock: Clock) -> Generator[ServoStep]:
     finished = False
     try:
         tick = clock.now()
