@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from vision_ik.rig import Rig
+from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, PoseEstimate
 
@@ -20,6 +21,12 @@ _REACH_FRACTION = 0.55
 """Distance of the first tag from the base, as a part of the arm's reach."""
 _HEIGHT_FRACTION = 0.45
 """Its height above the base, likewise."""
+
+
+def reach_of(robot: RobotModel) -> float:
+    """Return how far the flange gets from the base [m], over 2,000 random postures."""
+    q = robot.random(np.random.default_rng(0), 2000)
+    return float(np.linalg.norm(robot.forward(q)[:, :3, 3], axis=1).max())
 
 
 def first_tag_pose(reach: float) -> Transform:

@@ -1,0 +1,256 @@
+"""The demo in simulation: a camera whose place is unknown, an arm, a board, a tag."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+
+from calibration import AutomaticCalibration, Observer, Sighting, calibrate_automatically
+from sim import Scene, Viewer, load_scene
+from vision_ik import __version__
+from vision_ik.arms import JointLimits
+from vision_ik.cli import console
+from vision_ik.cli.demo import Options
+from vision_ik.cli.demo_truth import TruthLog
+from vision_ik.cli.following import Trace, follow
+from vision_ik.cli.recorder import RunRecorder
+from vision_ik.cli.tally import Tally
+from vision_ik.control import ServoSettings, ServoStep, move_to, servo
+from vision_ik.ik import load_solver
+from vision_ik.rig import Rig, save_rig
+from vision_ik.tags import TagDetector
+from vision_ik.transforms import Transform
+from vision_ik.types import Image
+from vision_ik.view import LiveWindow, OverlayStatus, draw_overlay
+
+_ARM_NOISE = {"noise_mm": 0.3, "noise_deg": 0.05}
+"""How far the true flange is off the encoders, per axis: a typical cobot."""
+_TRACK_SECONDS = 20.0
+_REST_SECONDS = 3.5
+_REST_SHIFTS = ((-0.05, 0.06, 0.03), (0.04, -0.08, -0.02), (0.0, 0.02, 0.06))
+"""[m] Where the tag is put to rest, from the middle of its path."""
+_LAPSE_S = 0.3
+"""[s] Between two pictures of the calibration's time lapse."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DemoOutcome:
+    """All that the demo measured, for its report."""
+
+    calibration: AutomaticCalibration
+    T_true: Transform
+    """Where the camera truly is, in the base frame."""
+    calibration_s: float
+    """[s] Wall time; likewise below."""
+    tracking_s: float
+    moving: TruthLog
+    resting: list[TruthLog]
+    tally: Tally
+    trace: Trace
+    run_s: float
+    """[s] Simulated time of the tracking part."""
+    last_picture: Image
+    rig: Rig
+
+
+def run_simulated(options: Options, *, window: bool) -> int:
+    """Run all parts in the simulation; return the exit code."""
+    from vision_ik.cli.demo_report import present
+
+    with ExitStack() as stack:
+        robot = {"name": options.robot, **_ARM_NOISE}
+        scene = stack.enter_context(load_scene("tabletop", seed=options.seed, robot=robot))
+        stages = stack.enter_context(console.Stages())
+        recorder = stack.enter_context(
+            RunRecorder(
+                options.out, robot=scene.robot, rig=scene.blank_rig(), name="demo", third_person=_viewer(scene).render
+            )
+        )
+        demo = _Demo(scene, options, recorder, LiveWindow("vision-ik demo") if window else None)
+        outcome = demo.run(stages)
+    return present(outcome, scene, options)
+
+
+class _Demo:
+    """The parts in their order; each leaves what the next one needs."""
+
+    def __init__(self, scene: Scene, options: Options, recorder: RunRecorder, window: LiveWindow | None) -> None:
+        self._scene = scene
+        self._options = options
+        self._recorder = recorder
+        self._window = window
+        self._tally, self._trace = Tally(), Trace()
+
+    def run(self, stages: console.Stages) -> DemoOutcome:
+        """Calibrate, follow the moving tag, go to the tag at rest."""
+        scene = self._scene
+        begin = time.perf_counter()
+        with stages.stage("calibrate: where is the camera?", total=self._options.views) as stage:
+            calibration = self._calibrate(stage)
+            result = calibration.result
+            stage.update(f"± {1000 * result.sigma_translation:.2f} mm, {np.rad2deg(result.sigma_rotation):.3f} deg")
+        rig = self._save(calibration)
+        calibrated = time.perf_counter()
+        start = scene.world.now()
+        with stages.stage("follow the moving tag") as stage:
+            moving = self._follow(rig, self._options.seconds or _TRACK_SECONDS, stage)
+        resting: list[TruthLog] = []
+        with stages.stage("go to tags at rest", total=len(_REST_SHIFTS)) as stage:
+            for i, shift in enumerate(_REST_SHIFTS):
+                self._rest_tag(shift)
+                resting.append(self._follow(rig, _REST_SECONDS, stage))
+                stage.update(completed=i + 1)
+        picture = self._recorder.picture
+        return DemoOutcome(
+            calibration=calibration,
+            T_true=scene.true_rig().T_base_camera(Transform.identity()),
+            calibration_s=calibrated - begin,
+            tracking_s=time.perf_counter() - calibrated,
+            moving=moving,
+            resting=resting,
+            tally=self._tally,
+            trace=self._trace,
+            run_s=scene.world.now() - start,
+            last_picture=np.zeros((2, 2, 3), np.uint8) if picture is None else picture,
+            rig=rig,
+        )
+
+    # -- calibration ------------------------------------------------------------
+
+    def _calibrate(self, stage: console.Stage) -> AutomaticCalibration:
+        scene, board = self._scene, self._scene.board
+        if board is None:
+            raise ValueError("The demo's scene has a board.")
+        scene.mount_board()
+        lapse = _TimeLapse(scene, self._recorder, self._window)
+        observer = Observer(
+            scene.arm,
+            scene.camera,
+            board,
+            scene.robot,
+            clock=scene.world,
+            speed=0.5,
+            on_sighting=lapse.sighting,
+            on_tick=lapse.tick,
+        )
+
+        def progress(doing: str, done: int, _wanted: int) -> None:
+            lapse.doing = doing if not done else f"{doing}: {done} of {self._options.views}"
+            stage.update(doing, completed=done)
+
+        calibration = calibrate_automatically(
+            observer,
+            load_solver(scene.robot),
+            n=self._options.views,
+            seed=self._options.seed,
+            on_progress=progress,
+        )
+        limits = JointLimits.of(scene.robot)
+        move_to(scene.arm, scene.robot.home, limits=limits, clock=scene.world, speed_scale=0.5)
+        scene.remove_board()
+        return calibration
+
+    def _save(self, calibration: AutomaticCalibration) -> Rig:
+        """Keep the calibrated rig as a person would: what follows knows no more than this file."""
+        result = calibration.result
+        rig = replace(
+            self._scene.blank_rig(),
+            T_mount_camera=result.T_mount_camera,
+            camera_covariance=result.covariance,
+            provenance={
+                "made_by": f"vision-ik {__version__} demo",
+                "made_on": date.today().isoformat(),
+                "views": str(result.used_views),
+            },
+        )
+        save_rig(rig, self._options.out / "rig")
+        return rig
+
+    # -- following ----------------------------------------------------------------
+
+    def _rest_tag(self, shift: tuple[float, float, float]) -> None:
+        scene = self._scene
+        motion, world = scene.tag_motion(), scene.world
+        centre = world.T_world_tag() if motion is None else motion.T_world_centre
+        tag = scene.file.tags[0]
+        world.detach(f"tag {tag.tag_id}")
+        T_world_tag = Transform.from_parts(centre.rotation, centre.translation + np.array(shift))
+        world.attach_tag(tag.tag_id, tag.size_m, "world", T_world_tag, family=tag.family)
+
+    def _follow(self, rig: Rig, seconds: float, stage: console.Stage) -> TruthLog:
+        scene, log = self._scene, TruthLog()
+        self._recorder.rig = rig
+
+        def on_step(_step: ServoStep) -> None:
+            log.add(scene.world, rig)
+
+        follow(
+            servo(
+                scene.camera,
+                scene.arm,
+                rig=rig,
+                solver=load_solver(scene.robot, T_flange_tool=rig.T_flange_tool),
+                detector=TagDetector(rig.tag_family),
+                robot=scene.robot,
+                clock=scene.world,
+                settings=ServoSettings(tag_id=scene.tag_id),
+            ),
+            robot=scene.robot,
+            T_flange_tool=rig.T_flange_tool,
+            tally=self._tally,
+            trace=self._trace,
+            recorder=self._recorder,
+            stage=stage,
+            window=self._window,
+            until=scene.world.now() + seconds,
+            on_step=on_step,
+        )
+        scene.arm.resume()
+        return log
+
+
+class _TimeLapse:
+    """Pictures of the calibration for the video: a few while the arm moves, one for each view."""
+
+    def __init__(self, scene: Scene, recorder: RunRecorder, window: LiveWindow | None) -> None:
+        self.doing = ""
+        self._scene = scene
+        self._recorder = recorder
+        self._window = window
+        self._next = 0.0
+
+    def tick(self) -> None:
+        """Take a picture if it is time."""
+        now = self._scene.world.now()
+        frame = self._scene.camera.read(timeout=0.0) if now >= self._next else None
+        if frame is not None:
+            self._next = now + _LAPSE_S
+            self._show(draw_overlay(frame.image, intrinsics=frame.intrinsics, status=self._status(now)))
+
+    def sighting(self, sighting: Sighting) -> None:
+        """Show what was seen from a posture, for a moment."""
+        points = None if sighting.detection is None else sighting.detection.points_image
+        frame = sighting.frame
+        picture = draw_overlay(
+            frame.image, intrinsics=frame.intrinsics, points=points, status=self._status(frame.timestamp)
+        )
+        for _ in range(5):
+            self._show(picture)
+
+    def _status(self, now: float) -> OverlayStatus:
+        return OverlayStatus(state="calibrating", reason=self.doing, level="waiting", timestamp=now)
+
+    def _show(self, picture: Image) -> None:
+        self._recorder.show(picture)
+        if self._window is not None and self._recorder.picture is not None:
+            self._window.show(self._recorder.picture)
+
+
+def _viewer(scene: Scene) -> Viewer:
+    rig = scene.true_rig()
+    T_world_camera = scene.file.T_world_base @ rig.T_base_camera(Transform.identity())
+    return Viewer(scene.world, scenery=scene.scenery, camera=(scene.camera.intrinsics, T_world_camera, "world"))

@@ -1,0 +1,241 @@
+"""What a run leaves behind: an annotated video, a table of commands, a line per frame.
+
+Rows are flushed as they are made, so a crash or a full disk costs at most the last one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import numpy as np
+
+from vision_ik.control import Mode, ServoStep
+from vision_ik.errors import RecordingError
+from vision_ik.rig import Rig
+from vision_ik.robots import RobotModel
+from vision_ik.transforms import Transform
+from vision_ik.types import Frame, Image
+from vision_ik.view import OverlayStatus, VideoWriter, draw_overlay, side_by_side
+from vision_ik.view.overlay import Level
+
+_LEVELS: dict[Mode, Level] = {
+    Mode.IDLE: "waiting",
+    Mode.TRACKING: "good",
+    Mode.COASTING: "waiting",
+    Mode.HOLDING: "waiting",
+    Mode.STOPPED: "bad",
+}
+
+
+class RunRecorder:
+    """Keep what a servo loop saw and did; a context manager.
+
+    Writes into ``out``: ``NAME.mp4`` (overlay, beside the third-person view where there is one),
+    ``commands.csv`` (a row per control step) and ``detections.jsonl`` (a line per frame).
+
+    Args:
+        out: Folder, made if missing.
+        robot: The arm.
+        rig: Sizes of tags, pose of the camera, tool.
+        name: Of the video.
+        third_person: Returns a BGR picture of the scene as it is now; None leaves it out.
+        fps: Of the video [1/s]; frames are shown in their order.
+
+    Raises:
+        RecordingError: The folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        robot: RobotModel,
+        rig: Rig,
+        name: str = "run",
+        third_person: Callable[[], Image] | None = None,
+        fps: float = 30.0,
+    ) -> None:
+        self.out = out
+        self.rig = rig
+        self.picture: Image | None = None
+        """The newest annotated picture (BGR), for a window."""
+        self._robot = robot
+        self._third_person = third_person
+        self._fps = fps
+        self._video_path = out / f"{name}.mp4"
+        self._video: VideoWriter | None = None
+        self._size = (0, 0)
+        self._stack = ExitStack()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._commands = self._stack.enter_context((out / "commands.csv").open("w", newline="", encoding="utf-8"))
+            self._frames = self._stack.enter_context((out / "detections.jsonl").open("w", encoding="utf-8"))
+        except OSError as error:
+            self._stack.close()
+            raise _failure(out, error) from error
+        self._writer = csv.writer(self._commands)
+        self._row(_header(robot))
+
+    def add(self, step: ServoStep) -> None:
+        """Keep one control step, and its frame if it has one.
+
+        Raises:
+            RecordingError: The disk is full or gone.
+        """
+        self._row(_row(step, self._robot.n))
+        if step.frame is not None:
+            self._line(_line(step, step.frame))
+            self.show(self._annotated(step, step.frame))
+
+    def show(self, picture: Image) -> None:
+        """Append a picture of the camera to the video, beside the scene as it is now.
+
+        Raises:
+            RecordingError: The disk is full or gone.
+        """
+        if self._third_person is not None:
+            picture = side_by_side([picture, self._third_person()], captions=["camera", "simulated arm"])
+        self.picture = picture
+        self._write_video(picture)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _annotated(self, step: ServoStep, frame: Frame) -> Image:
+        T_camera_target = T_camera_tool = error = None
+        if step.state is not None and self.rig.T_mount_camera is not None:
+            T_base_flange = Transform(self._robot.forward(step.state.q))
+            T_base_tool = T_base_flange @ self.rig.T_flange_tool
+            T_camera_base = self.rig.T_base_camera(T_base_flange).inv()
+            T_camera_tool = T_camera_base @ T_base_tool
+            if step.target is not None:
+                T_camera_target = T_camera_base @ step.target.T_base_target
+                error = step.target.T_base_target.distance_to(T_base_tool)[0]
+        return draw_overlay(
+            frame.image,
+            intrinsics=frame.intrinsics,
+            detections=step.detections,
+            poses=step.poses,
+            tag_sizes={pose.tag_id: self.rig.tag_size(pose.tag_id) for pose in step.poses},
+            T_camera_target=T_camera_target,
+            T_camera_tool=T_camera_tool,
+            status=OverlayStatus(
+                state=step.verdict.mode.value,
+                reason=step.verdict.reason,
+                level=_LEVELS[step.verdict.mode],
+                error=error,
+                timestamp=step.timestamp,
+            ),
+            approximate=frame.intrinsics.approximate or self.rig.provenance.get("approximate", "") != "",
+        )
+
+    def _write_video(self, picture: Image) -> None:
+        size = (picture.shape[1], picture.shape[0])
+        if self._video is None:
+            self._size = size
+            self._video = self._stack.enter_context(VideoWriter(self._video_path, fps=self._fps, size=size))
+        self._video.write(picture if size == self._size else _letterbox(picture, self._size))
+
+    def _row(self, row: list[Any]) -> None:
+        try:
+            self._writer.writerow(row)
+            self._commands.flush()
+        except OSError as error:
+            raise _failure(self.out, error) from error
+
+    def _line(self, line: dict[str, Any]) -> None:
+        _append(self._frames, json.dumps(line), self.out)
+
+
+def _append(file: TextIO, line: str, out: Path) -> None:
+    try:
+        file.write(line + "\n")
+        file.flush()
+    except OSError as error:
+        raise _failure(out, error) from error
+
+
+def _failure(out: Path, error: OSError) -> RecordingError:
+    return RecordingError(
+        f"Could not write into {out}: {error.strerror or error}.",
+        "Free some space or choose another folder with --out; what was written so far is kept.",
+        path=out,
+    )
+
+
+def _header(robot: RobotModel) -> list[str]:
+    fixed = ["timestamp_s", "frame", "state", "reason", "target", "target_age_s"]
+    pose = [f"target_{axis}" for axis in ("x_m", "y_m", "z_m", "qx", "qy", "qz", "qw")]
+    ik = ["ik_status", "ik_position_error_m", "ik_rotation_error_rad", "ik_seed", "ik_iterations"]
+    joints = [f"{kind}_{name}" for kind in ("q_command", "dq_command", "q_measured") for name in robot.joint_names]
+    return [*fixed, *pose, *ik, "clipped_by", *joints]
+
+
+def _row(step: ServoStep, n: int) -> list[Any]:
+    target, solution, command = step.target, step.solution, step.command
+    frame = "" if step.frame is None else step.frame.index
+    row: list[Any] = [f"{step.timestamp:.6f}", frame, step.verdict.mode.value, step.verdict.reason]
+    if target is None:
+        row += [""] * 9
+    else:
+        T = target.T_base_target
+        row += [target.name, f"{target.age:.4f}", *_numbers(T.translation), *_numbers(T.rotation_xyzw)]
+    if solution is None:
+        row += [""] * 5
+    else:
+        errors = _numbers((solution.position_error, solution.rotation_error))
+        row += [solution.status.name.lower(), *errors, solution.seed, solution.iterations]
+    row.append("" if command is None else "+".join(command.clipped_by))
+    row += [""] * (2 * n) if command is None else [*_numbers(command.q), *_numbers(command.dq)]
+    return [*row, *([""] * n if step.state is None else _numbers(step.state.q))]
+
+
+def _line(step: ServoStep, frame: Frame) -> dict[str, Any]:
+    poses = {pose.tag_id: pose for pose in step.poses}
+    tags: list[dict[str, Any]] = []
+    for detection in step.detections:
+        tag: dict[str, Any] = {
+            "id": detection.tag_id,
+            "family": detection.family,
+            "corners_px": np.round(detection.corners, 3).tolist(),
+        }
+        pose = poses.get(detection.tag_id)
+        if pose is not None:
+            tag["T_camera_tag"] = {
+                "translation_m": np.round(pose.T_camera_tag.translation, 6).tolist(),
+                "rotation_xyzw": np.round(pose.T_camera_tag.rotation_xyzw, 6).tolist(),
+            }
+            tag["sigma"] = [float(f"{s:.3g}") for s in np.sqrt(np.diag(pose.covariance))]
+            tag["reprojection_error_px"] = round(pose.reprojection_error, 4)
+            tag["ambiguity"] = round(pose.ambiguity, 4)
+        tags.append(tag)
+    return {
+        "frame": frame.index,
+        "timestamp_s": round(frame.timestamp, 6),
+        "approximate_lens": frame.intrinsics.approximate,
+        "tags": tags,
+    }
+
+
+def _numbers(values: Any) -> list[str]:
+    return [f"{float(value):.9g}" for value in values]
+
+
+def _letterbox(picture: Image, size: tuple[int, int]) -> Image:
+    """Return the picture on a black ground of ``size`` (width, height): sources may change their size."""
+    width, height = size
+    canvas = np.zeros((height, width, 3), np.uint8)
+    h, w = min(height, picture.shape[0]), min(width, picture.shape[1])
+    canvas[:h, :w] = picture[:h, :w]
+    return canvas

@@ -1,0 +1,132 @@
+"""What a run writes and says at its end: metrics.json, report.html, a table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+import numpy as np
+
+from vision_ik.cli import console
+from vision_ik.cli.following import Trace
+from vision_ik.cli.run import Options
+from vision_ik.cli.runs import Outcome
+from vision_ik.cli.setting import Setting
+from vision_ik.files import write_atomic
+from vision_ik.robots import RobotModel
+from vision_ik.view import Plot, Table, Tile, plots, write_report
+
+
+def present(setting: Setting, outcome: Outcome, options: Options) -> int:
+    """Write metrics and report, print the table; return the exit code: 1 when no tag was ever seen."""
+    metrics = _metrics(setting, outcome, options)
+    write_atomic(options.out / "metrics.json", console.to_json(metrics))
+    _report(setting, outcome, options, metrics)
+    for sentence in setting.assumptions:
+        console.warn(f"approximate: {sentence}")
+    rows = [_tag_row(tag) for tag in metrics["targets"]]
+    columns = ("target", "frames seen", "closest tool [mm]", "[deg]", "remark")
+    console.people().print(console.table(columns, rows, right=columns[1:4]))
+    console.say(f"wrote {options.out}/: run.mp4, commands.csv, detections.jsonl, metrics.json, report.html")
+    if options.json:
+        console.write_json(metrics)
+    if not outcome.tally.sightings:
+        console.warn(
+            f"no tag of family {setting.rig.tag_family} was seen in {outcome.tally.frames} frames; "
+            "check --family, the light and the distance."
+        )
+        return 1
+    return 0
+
+
+def command_line() -> str:
+    """Return what was typed, as a line that can be typed again."""
+    return shlex.join(["vision-ik", *sys.argv[1:]])
+
+
+def trace_plots(trace: Trace, robot: RobotModel, ik_durations: list[float]) -> list[Plot]:
+    """Return the plots that every run has: error, path, joints, IK time."""
+    if not trace.times:
+        return []
+    times = np.array(trace.times) - trace.times[0]
+    lost = np.array([not name for name in trace.names])
+    return [
+        Plot(
+            title="Tool against the tracked target",
+            figure=plots.tracking_error(times, trace.position_error, trace.rotation_error, lost=lost),
+            caption="As the program sees it: measured posture against the target's estimate. Shaded: no target.",
+        ),
+        Plot(title="Path", figure=plots.paths(np.array(trace.targets), np.array(trace.tools))),
+        Plot(
+            title="Joints",
+            figure=plots.joint_positions(
+                times, np.array(trace.q), robot.joint_names, robot.sample_lower, robot.sample_upper
+            ),
+        ),
+        Plot(title="Inverse kinematics", figure=plots.ik_times(ik_durations)),
+    ]
+
+
+def _metrics(setting: Setting, outcome: Outcome, options: Options) -> dict[str, Any]:
+    trace = outcome.trace
+    targets: list[dict[str, Any]] = []
+    names = np.array(trace.names)
+    for tag, frames in sorted(outcome.tally.sightings.items()):
+        name = f"tag {tag}"
+        entry: dict[str, Any] = {"target": name, "frames": frames, "closest_mm": None, "closest_deg": None}
+        followed = np.flatnonzero(names == name)
+        if len(followed):
+            best = followed[int(np.argmin(np.array(trace.position_error)[followed]))]
+            entry["closest_mm"] = 1000 * trace.position_error[best]
+            entry["closest_deg"] = float(np.rad2deg(trace.rotation_error[best]))
+        entry["remark"] = trace.reasons.get(name, "seen, not followed")
+        targets.append(entry)
+    return {
+        "source": options.source,
+        "robot": setting.robot.name,
+        "approximate": setting.assumptions,
+        "run_s": outcome.run_s,
+        "wall_s": outcome.wall_s,
+        "targets": targets,
+        **outcome.tally.summary(),
+    }
+
+
+def _tag_row(tag: dict[str, Any]) -> list[str]:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}"
+
+    return [tag["target"], str(tag["frames"]), number(tag["closest_mm"]), number(tag["closest_deg"]), tag["remark"]]
+
+
+def _report(setting: Setting, outcome: Outcome, options: Options, metrics: dict[str, Any]) -> None:
+    tally = outcome.tally
+    ik = metrics["ik"]
+    write_report(
+        options.out / "report.html",
+        title=f"Run over {options.source}",
+        summary=f"A simulated {setting.robot.name} followed the tags of family {setting.rig.tag_family}.",
+        warnings=[f"Approximate: {sentence}" for sentence in setting.assumptions],
+        tiles=[
+            Tile(label="frames with a tag", value=f"{tally.frames_with_tags} of {tally.frames}"),
+            Tile(label="IK success", value=100 * ik["success"], unit="%"),
+            Tile(label="IK time, median", value=ik["median_us"], unit="µs"),
+            Tile(label="see, median", value=metrics["see_median_ms"], unit="ms"),
+        ],
+        tables=[
+            Table(
+                title="Targets",
+                columns=("target", "frames seen", "closest tool [mm]", "closest tool [deg]", "last remark"),
+                rows=[
+                    (tag["target"], tag["frames"], tag["closest_mm"], tag["closest_deg"], tag["remark"])
+                    for tag in metrics["targets"]
+                ],
+                caption="Closest: the tool against the target as seen, not against an independent truth.",
+            ),
+            Table(title="Control steps", columns=("mode", "steps"), rows=sorted(metrics["control_steps"].items())),
+        ],
+        plots=trace_plots(outcome.trace, setting.robot, tally.ik_durations),
+        files={"Video": "run.mp4", "Commands": "commands.csv", "Detections": "detections.jsonl"},
+        command=command_line(),
+    )
