@@ -10,6 +10,8 @@ from calibration.hand_eye import calibrate_hand_eye_poses as calibrate_hand_eye_
 from calibration.hand_eye import closed_form_hand_eye as closed_form_hand_eye
 from calibration.intrinsics import IntrinsicsResult as IntrinsicsResult
 from calibration.intrinsics import calibrate_intrinsics as calibrate_intrinsics
+from calibration.observations import Observations as Observations
+from calibration.observations import read_observations as read_observations
 from calibration.planning import ViewPlan as ViewPlan
 from calibration.planning import plan_views as plan_views
 from calibration.searching import find_first_views as find_first_views

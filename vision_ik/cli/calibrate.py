@@ -1,0 +1,116 @@
+"""Find out where the camera is, and what its lens does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vision_ik.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardOptions:
+    """Which board is shown: that of the rig, unless one is described here."""
+
+    columns: int | None = None
+    """Squares of the ChArUco board along its width."""
+    rows: int | None = None
+    """Squares along its height."""
+    square_mm: float | None = None
+    """Edge of a square: measure it on the paper, printers scale."""
+    marker_mm: float | None = None
+    """Edge of a marker's black border."""
+    board_family: str = "4x4_50"
+    """OpenCV dictionary of the markers."""
+    rig: Path = Path("rig")
+    """Folder of rig.toml and camera.yaml: read when it exists, and updated."""
+    json: bool = False
+    """Print the result as JSON on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraOptions(BoardOptions):
+    """Compute the lens from pictures of a ChArUco board, and write it into the rig.
+
+    Show the board large, tilted by 20 to 45 degrees in several directions, and in all corners of
+    the picture.
+
+    Examples:
+      vision-ik calibrate camera --from pictures --columns 7 --rows 5 --square-mm 30 --marker-mm 22
+      vision-ik calibrate camera 0 --rig rigs/desk      a webcam: move the board until all views are taken
+    """
+
+    source: tyro.conf.Positional[str] = ""
+    """Webcam index, video, or address of a stream."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Folder of pictures, or a JSON file of corners."""
+    model: Literal["pinhole", "fisheye"] = "pinhole"
+    """Lens model; fisheye for fields of view beyond about 110 degrees."""
+    coefficients: Literal[4, 5, 8] = 5
+    """Distortion coefficients of a pinhole lens."""
+    views: int = 20
+    """Views to take from a live source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandEyeOptions(BoardOptions):
+    """Compute where the camera is, from views of a board and the arm's poses, and write it into the rig.
+
+    Eye to hand: the camera stands still, the flange carries the board. Eye in hand: the flange
+    carries the camera, the board stands still.
+
+    Examples:
+      vision-ik calibrate hand-eye sim:calibration_board --auto
+      vision-ik calibrate hand-eye --from views --robot ur5e --mount eye_to_hand
+      vision-ik calibrate hand-eye 0 --auto --arm SPEC --yes --rig rigs/desk
+    """
+
+    source: tyro.conf.Positional[str] = ""
+    """Camera for --auto: sim:SCENE, webcam index, or address of a stream."""
+    auto: bool = False
+    """Let the arm move by itself: find the board, plan views, visit them."""
+    arm: str = ""
+    """Arm for --auto with a real camera, as DRIVER:ADDRESS."""
+    yes: bool = False
+    """Agree that the real arm moves by itself; keep clear of it, and a hand on its stop."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """JSON file of corners and poses, or a folder of pictures with a poses.json (see the docs)."""
+    mount: Literal["eye_to_hand", "eye_in_hand"] | None = None
+    """Who carries the camera; by default what the scene, the file or the rig says."""
+    robot: str = ""
+    """Catalogue name or URDF, where the rig does not say."""
+    intrinsics: Path | None = None
+    """Lens; by default that of the rig, or else computed from the same views."""
+    views: int = 15
+    """Planned views of --auto."""
+    speed: float = 0.35
+    """Share of the arm's speed and acceleration limits that --auto uses."""
+    floor_mm: float = 0.0
+    """Height of the table in the arm's base frame."""
+
+
+COMMANDS = {"camera": CameraOptions, "hand-eye": HandEyeOptions}
+
+
+def run(options: CameraOptions | HandEyeOptions) -> int:
+    """Calibrate what was asked for."""
+    if isinstance(options, CameraOptions):
+        from vision_ik.cli.calibrate_camera import calibrate_camera
+
+        _one_source(options.source, options.from_, "a picture source")
+        return calibrate_camera(options)
+    from vision_ik.cli.calibrate_hand_eye import calibrate_hand_eye
+
+    _one_source(options.source, options.from_, "a camera with --auto")
+    return calibrate_hand_eye(options)
+
+
+def _one_source(source: str, folder: Path | None, what: str) -> None:
+    if bool(source) == (folder is not None):
+        raise ConfigError(
+            f"Either {what} or --from is needed, not {'both' if source else 'neither'}.",
+            "`vision-ik calibrate --help` shows examples.",
+        )

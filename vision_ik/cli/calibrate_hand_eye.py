@@ -1,0 +1,148 @@
+"""``vision-ik calibrate hand-eye``: from a folder, or with an arm that moves by itself."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import calibration
+from calibration import HandEyeResult, Observer, calibrate_automatically, calibrate_intrinsics, read_observations
+from sim import load_scene
+from vision_ik.arms import open_arm
+from vision_ik.cameras import load_any_intrinsics, open_camera
+from vision_ik.cli import console
+from vision_ik.cli.calibrate import HandEyeOptions
+from vision_ik.cli.calibrate_report import present
+from vision_ik.cli.calibrate_rig import existing_rig, known_board, require_board, write_hand_eye
+from vision_ik.clock import MonotonicClock
+from vision_ik.errors import ConfigError
+from vision_ik.ik import load_solver
+from vision_ik.rig import Mount, Rig
+from vision_ik.robots import load_robot
+from vision_ik.types import CameraIntrinsics
+
+
+def calibrate_hand_eye(options: HandEyeOptions) -> int:
+    """Calibrate, print the result, and write it into the rig."""
+    if options.from_ is not None:
+        return _from_files(options, options.from_)
+    if not options.auto:
+        raise ConfigError(
+            "Views from a camera need an arm that moves by itself.",
+            "Add --auto, or take pictures and poses yourself and give them with --from.",
+        )
+    if options.source.startswith("sim:"):
+        return _simulated(options)
+    return _real(options)
+
+
+def _from_files(options: HandEyeOptions, path: Path) -> int:
+    rig = _rig_or_robot(options)
+    board = known_board(options, rig)
+    with console.Stages() as stages:
+        with stages.stage("Read the views") as stage:
+            read = read_observations(path, board=board)
+            stage.update(f"{len(read.views)} views")
+        for name in read.unseen:
+            stages.say(f"The board was not found in {name}.")
+        mount: Mount = options.mount or read.mount or rig.mount
+        lens = _lens(options, rig)
+        if lens is None:
+            with stages.stage("Fit the lens to the same views") as stage:
+                fitted = calibrate_intrinsics([v.detection for v in read.views], image_size=read.image_size)
+                lens = fitted.intrinsics
+                stage.update(f"focal {lens.K[0, 0]:.0f} ± {fitted.focal_sigma:.1f} px, rms {fitted.rms:.2f} px")
+        elif (lens.width, lens.height) != read.image_size:
+            lens = lens.scaled(*read.image_size)
+        with stages.stage("Calibrate"):
+            result = calibration.calibrate_hand_eye(read.views, intrinsics=lens, mount=mount)
+    file = write_hand_eye(
+        rig, options, result, lens, board, robot_hash=load_robot(rig.robot).hash, origin=str(path.resolve().name)
+    )
+    present(result, file, as_json=options.json)
+    return 0
+
+
+def _simulated(options: HandEyeOptions) -> int:
+    with load_scene(options.source.removeprefix("sim:") or "calibration_board") as scene:
+        if scene.board is None:
+            raise ConfigError(f"The scene {scene.name} has no board.", "Choose sim:calibration_board.")
+        if not any(placement.name == "board" for placement in scene.world.placements()):
+            scene.mount_board()
+        truth = scene.true_rig()
+        rig = existing_rig(options.rig) or scene.blank_rig()
+        rig = replace(rig, robot=scene.robot.name)
+        observe = Observer(scene.arm, scene.camera, scene.board, scene.robot, clock=scene.world, speed=options.speed)
+        result = _drive(observe, options, truth.mount, floor=-float(scene.file.T_world_base.translation[2]))
+        file = write_hand_eye(
+            rig,
+            options,
+            result,
+            scene.camera.intrinsics,
+            scene.board,
+            robot_hash=scene.robot.hash,
+            origin=options.source,
+        )
+        present(result, file, as_json=options.json, truth=truth.T_mount_camera)
+    return 0
+
+
+def _real(options: HandEyeOptions) -> int:
+    if not options.arm or not options.yes:
+        raise ConfigError(
+            "The arm will move by itself.",
+            "Name it with --arm, clear its surroundings, keep a hand on its stop, and agree with --yes.",
+        )
+    rig = _rig_or_robot(options)
+    board = require_board(options, rig)
+    lens = _lens(options, rig)
+    if lens is None:
+        raise ConfigError("The lens is unknown.", "Run `vision-ik calibrate camera` first, or give --intrinsics.")
+    robot = load_robot(rig.robot)
+    clock = MonotonicClock()
+    with ExitStack() as stack:
+        camera = stack.enter_context(open_camera(options.source, intrinsics=lens, clock=clock))
+        arm = stack.enter_context(open_arm(options.arm, clock=clock))
+        observe = Observer(arm, camera, board, robot, clock=clock, speed=options.speed)
+        result = _drive(observe, options, options.mount or rig.mount, floor=options.floor_mm / 1000.0)
+        lens = camera.intrinsics
+    file = write_hand_eye(rig, options, result, lens, board, robot_hash=robot.hash, origin=options.source)
+    present(result, file, as_json=options.json)
+    return 0
+
+
+def _drive(observe: Observer, options: HandEyeOptions, mount: Mount, *, floor: float) -> HandEyeResult:
+    """Let the arm calibrate by itself, with a progress display."""
+    solver = load_solver(observe.robot)
+    with console.Stages() as stages, stages.stage("Calibrate", total=options.views) as stage:
+
+        def tell(doing: str, done: int, wanted: int) -> None:
+            stage.update(f"{doing}, {done} of {wanted} views", completed=done, total=wanted)
+
+        return calibrate_automatically(
+            observe, solver, mount=mount, n=options.views, floor=floor, on_progress=tell
+        ).result
+
+
+def _rig_or_robot(options: HandEyeOptions) -> Rig:
+    """Return the rig in its folder, or a new one for --robot.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    rig = existing_rig(options.rig)
+    if rig is not None:
+        return replace(rig, robot=options.robot) if options.robot else rig
+    if not options.robot:
+        raise ConfigError(
+            f"There is no rig in {options.rig} yet, so the arm is unknown.",
+            "Name it with --robot, such as --robot panda.",
+        )
+    camera_file = options.rig / "camera.yaml"
+    lens = load_any_intrinsics(camera_file) if camera_file.exists() else None
+    return Rig(robot=options.robot, intrinsics=lens)
+
+
+def _lens(options: HandEyeOptions, rig: Rig) -> CameraIntrinsics | None:
+    return load_any_intrinsics(options.intrinsics) if options.intrinsics is not None else rig.intrinsics
