@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ def load_pybullet() -> Any:
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def _quiet_stderr() -> Generator[None]:
     """Keep PyBullet's greeting (written by C code at import) off the terminal."""
     if "pybullet" in sys.modules:
         yield

@@ -129,6 +129,13 @@ class SimCamera:
             self.world.sleep_until(deadline)
         return None
 
+    def next_arrival(self) -> float:
+        """Return when the next frame that is not dropped can be read [s]."""
+        index = self._next
+        while self._dropped(index):
+            index += 1
+        return self._arrival(index)
+
     def close(self) -> None:
         """Release the camera; more than once does no harm."""
         self._closed = True
@@ -192,7 +199,7 @@ class SimCamera:
         times = [t] if count == 1 else (t + sensor.exposure_s * ((np.arange(count) + 0.5) / count - 0.5)).tolist()
         paintings = [self._painter.paint(self.T_world_camera, s, readout_s=sensor.readout_s) for s in times]
         middle = paintings[count // 2]
-        light = middle.light if count == 1 else np.mean([p.light for p in paintings], axis=0, dtype=np.float32)
+        light = middle.light if count == 1 else np.stack([p.light for p in paintings]).mean(axis=0, dtype=np.float32)
         noise_seed = int(np.random.SeedSequence((self._seed, index, 2)).generate_state(1, np.uint64)[0])
         self._remember(index, t)
         return Frame(

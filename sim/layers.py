@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from sim.markers import draw_sheet
 from sim.meshes import robot_meshes
 from sim.scenery import SHADE, Background, Scenery, see_scenery, shadow_mask
 from sim.shading import tint
-from sim.solids import Solid, SolidLayer, TracedMesh, trace
+from sim.solids import Body, Solid, SolidLayer, TracedMesh, trace
 from sim.targets import Placement
 from sim.world import World
 from vision_ik.robots import RobotModel
@@ -76,9 +75,9 @@ class Painter:
         sheets = self._sheets(t)
         back = self._see_background(T_world_camera)
         bodies = self._bodies(t)
-        poses = np.stack([T_world_camera.matrix, *(T.matrix for _, T in bodies)])
+        poses = np.stack([T_world_camera.matrix, *(T for _, T in bodies)])
         solids = self._see_solids(poses, bodies, T_world_camera)
-        shadows = [T.apply(body.hull) for body, T in bodies]
+        shadows = [body.hull @ T[:3, :3].T + T[:3, 3] for body, T in bodies]
         shadows += [T.apply(placement.texture.outline) for placement, T in sheets]
         shadow_key = np.concatenate([points.ravel() for points in [poses, *shadows]])
         behind, merged = self._merge(shadow_key, back, solids, shadows)
@@ -122,37 +121,36 @@ class Painter:
             self._moving_camera = bool(np.abs(known - pose).max() >= _STILL)
         back = see_scenery(self.scenery, T_world_camera, self._rays.corners, fine=not self._moving_camera)
         if fixed:
-            bodies = [(_traced(s), s.T_parent_solid) for s in fixed]
-            layer = trace(bodies, T_world_camera, self.lens, self._rays.centres, self._rays.corners)
+            bodies = [(_traced(s), s.T_parent_solid.matrix) for s in fixed]
+            layer = trace(bodies, T_world_camera, self.lens, self._rays.centres, self._rays.corners, coarse=False)
             shown = layer.distance < back.distance
-            alpha = np.where(shown, layer.alpha, np.float32(0.0))[..., None]
+            alpha = np.where(shown, layer.alpha, np.float32(0.0))[..., None].astype(np.float32)
             off = shown & (layer.alpha > 0.5)
             back = Background(
-                colour=back.colour + alpha * (layer.colour - back.colour),
-                distance=np.where(off, layer.distance, back.distance),
+                colour=(back.colour + alpha * (layer.colour - back.colour)).astype(np.float32, copy=False),
+                distance=np.where(off, layer.distance, back.distance).astype(np.float32),
                 shadow_map=np.where(off[..., None], np.float32(-1.0), back.shadow_map),
             )
         self._background = (np.array(pose), fixed, back)
         return back
 
-    def _bodies(self, t: float) -> list[tuple[TracedMesh, Transform]]:
+    def _bodies(self, t: float) -> list[Body]:
         """Return what moves with the arm, with T_world_body."""
         if not self.world.has_arm:
             return []
         arm, q = self.world.arm, self.world.q(t)
         Ts = arm.robot.link_transforms(q)
-        bodies = [(mesh, arm.T_world_base @ Transform(Ts[link])) for link, mesh in _traced_links(arm.robot).items()]
+        T_world_base = arm.T_world_base.matrix
+        bodies: list[Body] = [(mesh, T_world_base @ Ts[link]) for link, mesh in _traced_links(arm.robot).items()]
         T_world_flange = arm.T_world_base @ arm.T_base_flange(q)
         carried = [s for s in (*self.world.solids, *self.extras) if s.parent == "flange"]
-        return bodies + [(_traced(s), T_world_flange @ s.T_parent_solid) for s in carried]
+        return bodies + [(_traced(s), (T_world_flange @ s.T_parent_solid).matrix) for s in carried]
 
-    def _see_solids(
-        self, poses: Floats, bodies: list[tuple[TracedMesh, Transform]], T_world_camera: Transform
-    ) -> SolidLayer:
+    def _see_solids(self, poses: Floats, bodies: list[Body], T_world_camera: Transform) -> SolidLayer:
         meshes = [mesh for mesh, _ in bodies]
         if self._front is not None and self._front[1] == meshes and _same(self._front[0], poses):
             return self._front[2]
-        layer = trace(bodies, T_world_camera, self.lens, self._rays.centres, self._rays.corners)
+        layer = trace(bodies, T_world_camera, self.lens, self._rays.centres, self._rays.corners, coarse=True)
         self._front = (poses, meshes, layer)
         return layer
 
@@ -164,11 +162,17 @@ class Painter:
             return self._base[3], self._base[4]
         behind, merged = np.empty_like(back.colour), np.empty_like(back.colour)
         mask = shadow_mask(self.scenery, shadows)
-        share = cv2.remap(
-            mask, back.shadow_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-        ).astype(np.float32)
         _lay_over(
-            back.colour, back.distance, share, SHADE, solids.colour, solids.alpha, solids.distance, behind, merged
+            back.colour,
+            back.distance,
+            back.shadow_map,
+            mask,
+            SHADE,
+            solids.colour,
+            solids.alpha,
+            solids.distance,
+            behind,
+            merged,
         )
         self._base = (key, back, solids, behind, merged)
         return behind, merged
@@ -200,7 +204,8 @@ def _same(a: Floats, b: Floats) -> bool:
 def _lay_over(
     back: NDArray[np.float32],
     back_distance: NDArray[np.float32],
-    share: NDArray[np.float32],
+    shadow_map: NDArray[np.float32],
+    mask: NDArray[np.uint8],
     shade: float,
     colour: NDArray[np.float32],
     alpha: NDArray[np.float32],
@@ -210,9 +215,18 @@ def _lay_over(
 ) -> None:
     """Darken the background by the shadow and lay the bodies over it where they are nearer."""
     height, width = alpha.shape
+    rows, columns = mask.shape
+    unit = np.float32(shade / 255.0)
     for y in range(height):
         for x in range(width):
-            light = np.float32(1.0 - shade * share[y, x])
+            light = np.float32(1.0)
+            u, v = shadow_map[y, x, 0], shadow_map[y, x, 1]
+            i, j = int(u), int(v)
+            if u >= 0.0 and v >= 0.0 and i + 1 < columns and j + 1 < rows:
+                fx, fy = u - i, v - j
+                top = mask[j, i] + fx * (np.float32(mask[j, i + 1]) - np.float32(mask[j, i]))
+                low = mask[j + 1, i] + fx * (np.float32(mask[j + 1, i + 1]) - np.float32(mask[j + 1, i]))
+                light = np.float32(1.0 - unit * (top + fy * (low - top)))
             a = alpha[y, x] if distance[y, x] <= back_distance[y, x] else np.float32(0.0)
             for c in range(3):
                 b = back[y, x, c] * light

@@ -27,7 +27,7 @@ class RayTable:
         height, width = lens.height, lens.width
         xs = np.arange(width + 1) - 0.5
         ys = np.arange(height + 1) - 0.5
-        grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+        grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float64)
         self.corners: Floats = rays_through(grid, lens).reshape(height + 1, width + 1, 3)
         """(H+1, W+1, 3) through the corners of the pixels."""
         self.centres: NDArray[np.float32] = _middle(self.corners)
@@ -106,7 +106,8 @@ def _undistort(points: Floats, start: Floats, lens: CameraIntrinsics) -> Floats:
 
 def _forward(xy: Floats, lens: CameraIntrinsics) -> Floats:
     points = np.column_stack([xy, np.ones(len(xy))])
-    return cv2.projectPoints(points, np.zeros(3), np.zeros(3), lens.K, lens.distortion)[0].reshape(-1, 2)
+    uv, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), lens.K, lens.distortion)
+    return uv.reshape(-1, 2).astype(np.float64, copy=False)
 
 
 def _fisheye_rays(points: Floats, lens: CameraIntrinsics) -> Floats:

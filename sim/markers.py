@@ -138,6 +138,19 @@ def _cell(edges: Floats, x: float, start: int) -> int:
     return i
 
 
+@njit(cache=True)
+def _plain(grey: NDArray[np.float32], i0: int, j0: int, i1: int, j1: int) -> bool:
+    """Return whether the cells i0..i1, j0..j1 all exist and have one grey."""
+    if i0 < 0 or j0 < 0 or i1 >= grey.shape[1] or j1 >= grey.shape[0]:
+        return False
+    first = grey[j0, i0]
+    for j in range(j0, j1 + 1):
+        for i in range(i0, i1 + 1):
+            if grey[j, i] != first:
+                return False
+    return True
+
+
 @njit(cache=True, error_model="numpy")
 def _draw(
     canvas: NDArray[np.float32],
@@ -179,14 +192,7 @@ def _draw(
             if hidden and solid_alpha[y, x] == 1.0:
                 continue
             i_hint, j_hint = _cell(xs, u_min, max(i_hint, 0)), _cell(ys, v_min, max(j_hint, 0))
-            alone = (
-                i_hint >= 0
-                and j_hint >= 0
-                and i_hint < nx
-                and j_hint < ny
-                and u_max <= xs[i_hint + 1]
-                and v_max <= ys[j_hint + 1]
-            )
+            alone = _plain(grey, i_hint, j_hint, _cell(xs, u_max, max(i_hint, 0)), _cell(ys, v_max, max(j_hint, 0)))
             alpha = 1.0
             if alone:
                 value = float(grey[j_hint, i_hint])

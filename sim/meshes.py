@@ -69,7 +69,7 @@ def load_mesh(path: Path) -> Mesh:
     import open3d as o3d
 
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        model = o3d.io.read_triangle_mesh(str(path), enable_post_processing=False)
+        model = o3d.io.read_triangle_mesh(path, enable_post_processing=False)
     vertices = np.asarray(model.vertices, dtype=np.float32)
     triangles = np.asarray(model.triangles, dtype=np.uint32)
     return Mesh(

@@ -161,9 +161,10 @@ def parse_scene(name: str, data: Table, overrides: Mapping[str, object] | None =
 def _camera(tables: Table, name: str, at: _Reader) -> SceneCamera:
     table = _table(tables, "camera", name)
     sensor_keys = {f.name for f in fields(Sensor)}
+    parent: Parent = at("camera.parent", lambda: _parent(table.get("parent", "world")))
     return SceneCamera(
         intrinsics=at("camera", lambda: _intrinsics(table)),
-        parent=at("camera.parent", lambda: _parent(table.get("parent", "world"))),
+        parent=parent,
         T_parent_camera=at("camera", lambda: _pose(table)),
         sensor=at("camera", lambda: Sensor(**{k: v for k, v in table.items() if k in sensor_keys})),
         depth=at("camera.depth", lambda: bool(table.get("depth", False))),
@@ -187,7 +188,7 @@ def _intrinsics(table: Table) -> CameraIntrinsics:
 def _tag(i: int, entry: Table, name: str, at: _Reader) -> SceneTag:
     key = f"tags[{i}]"
     _known(entry, "tags", name)
-    parent = at(f"{key}.parent", lambda: _parent(entry.get("parent", "world")))
+    parent: Parent = at(f"{key}.parent", lambda: _parent(entry.get("parent", "world")))
     motion = _table(entry, "motion", name)
     pose: Transform | Motion = at(key, lambda: _pose(entry))
     if motion:
@@ -312,7 +313,7 @@ def _posture(value: object, robot: RobotModel) -> Floats | None:
 def _parent(value: object) -> Parent:
     if value not in ("world", "flange"):
         raise ValueError(f"parent must be world or flange, not {value!r}.")
-    return cast("Parent", value)
+    return value
 
 
 def _number(value: object, *, low: float, high: float = 1e6) -> float:
@@ -322,7 +323,7 @@ def _number(value: object, *, low: float, high: float = 1e6) -> float:
     return number
 
 
-def _tupled(value: object) -> object:
+def _tupled(value: object) -> Any:
     return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 

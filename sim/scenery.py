@@ -65,8 +65,8 @@ def see_scenery(scenery: Scenery, T_world_camera: Transform, corners: Floats, *,
     return Background(colour=colour, distance=distance, shadow_map=shadow_map)
 
 
-def shadow_mask(scenery: Scenery, outlines_world: Iterable[Floats]) -> NDArray[np.float32]:
-    """Return the share of key light that is missing on the table, for convex bodies given by points (N, 3)."""
+def shadow_mask(scenery: Scenery, outlines_world: Iterable[Floats]) -> NDArray[np.uint8]:
+    """Return how much key light is missing on the table (255: all), for convex bodies given by points (N, 3)."""
     size = [
         math.ceil((b - a) * _SHADOW_PX_PER_M) + 1 for a, b in (scenery.x_m, scenery.y_m)
     ]  # columns along x, rows along y
@@ -79,8 +79,7 @@ def shadow_mask(scenery: Scenery, outlines_world: Iterable[Floats]) -> NDArray[n
         ground = above[:, :2] - above[:, 2:] * (np.array([LX, LY]) / LZ)
         pixels = np.rint((ground - origin) * _SHADOW_PX_PER_M).astype(np.int32)
         cv2.fillConvexPoly(mask, cv2.convexHull(pixels), 255)
-    soft = cv2.GaussianBlur(mask, (0, 0), _SHADOW_SOFTNESS_PX)
-    return soft.astype(np.float32) / np.float32(255.0)
+    return cv2.GaussianBlur(mask, (0, 0), _SHADOW_SOFTNESS_PX).astype(np.uint8, copy=False)
 
 
 SHADE = 1.0 - math.sqrt(irradiance(0.0, 0.0, 1.0, 0.0) / irradiance(0.0, 0.0, 1.0, 1.0))

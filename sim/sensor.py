@@ -54,7 +54,9 @@ class Sensor:
 def expose(light: NDArray[np.float32], sensor: Sensor, seed: int) -> Image:
     """Return the picture (H, W, 3) uint8 of ideal grey levels ``light`` (H, W, 3), noise drawn from ``seed``."""
     if sensor.blur_px > 0:
-        light = cv2.GaussianBlur(light, (0, 0), sensor.blur_px, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
+        light = cv2.GaussianBlur(light, (0, 0), sensor.blur_px, borderType=cv2.BORDER_REPLICATE).astype(
+            np.float32, copy=False
+        )
     image = np.empty(light.shape, dtype=np.uint8)
     _digitise(light, sensor.gain, sensor.noise, np.uint64(seed & 0xFFFFFFFFFFFFFFFF), image)
     return image

@@ -9,7 +9,7 @@ ray, so tracing only the pixels inside each body's projected hull costs 3-6 ms a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sim.lens import project
 from sim.meshes import Mesh
+from sim.outlines import even_pixels, fill_between, find_edges, split_rays
 from sim.shading import make_rays, shade_hits
 from sim.targets import Parent
 from vision_ik.transforms import Transform
@@ -49,6 +50,10 @@ class TracedMesh:
         return hits["t_hit"].numpy(), hits["primitive_ids"].numpy(), hits["primitive_uvs"].numpy()
 
 
+Body: TypeAlias = tuple[TracedMesh, Floats]
+"""A mesh and its T_world_body (4, 4)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Solid:
     """A body without physics and where it is attached."""
@@ -70,98 +75,111 @@ class SolidLayer:
     """(H, W) along the ray [m], inf where nothing is."""
 
 
+class _Samples:
+    """Rays and what they hit so far."""
+
+    def __init__(self, directions: NDArray[np.float32], T_world_camera: Transform) -> None:
+        n = len(directions)
+        self.directions = directions
+        self.colour = np.zeros((n, 3), dtype=np.float32)
+        self.distance = np.full(n, np.inf, dtype=np.float32)
+        self.body_of = np.zeros(n, dtype=np.int16)
+        self._T_world_camera = T_world_camera.matrix
+
+    def hit(self, label: int, body: Body, chosen: NDArray[np.int64]) -> None:
+        """Trace the ``chosen`` rays against one body and keep hits that are nearer than before."""
+        if len(chosen) == 0:
+            return
+        mesh, T_world_body = body
+        rays = np.empty((len(chosen), 6), dtype=np.float32)
+        make_rays(self.directions, chosen, _inverse(T_world_body) @ self._T_world_camera, rays)
+        t, triangle, uv = mesh.cast(rays)
+        shade_hits(
+            rays,
+            t,
+            triangle,
+            uv,
+            mesh.mesh.normals,
+            mesh.mesh.colours,
+            T_world_body,
+            label,
+            chosen,
+            self.colour,
+            self.distance,
+            self.body_of,
+        )
+
+
 def trace(
-    bodies: list[tuple[TracedMesh, Transform]],
+    bodies: list[Body],
     T_world_camera: Transform,
     lens: CameraIntrinsics,
     centres: NDArray[np.float32],
     corners: Floats,
+    *,
+    coarse: bool,
 ) -> SolidLayer:
-    """Trace bodies (with T_world_body): one ray through each pixel centre, four more along edges."""
-    height, width = lens.height, lens.width
-    n = height * width
-    colour = np.zeros((n, 3), dtype=np.float32)
-    distance = np.full(n, np.inf, dtype=np.float32)
-    body_of = np.zeros(n, dtype=np.int16)
-    pixels_of: list[NDArray[np.int64]] = []
-    flat_centres = centres.reshape(n, 3)
-    for i, (body, T_world_body) in enumerate(bodies):
-        pixels = _pixels_of(body, T_world_camera.inv() @ T_world_body, lens)
-        pixels_of.append(pixels)
-        if len(pixels):
-            _hit(body, i + 1, T_world_body, T_world_camera, flat_centres, pixels, pixels, colour, distance, body_of)
-    alpha = np.isfinite(distance).astype(np.float32)
-    edges = _edges(body_of.reshape(height, width), distance.reshape(height, width))
+    """Trace bodies: one ray through each pixel centre and four more along outlines.
+
+    With ``coarse`` only every second pixel of every second row is traced at first; in between,
+    pixels are interpolated where their neighbours agree and traced where they do not, so only
+    details narrower than two pixels can be missed.
+    """
+    shape = (lens.height, lens.width)
+    samples = _Samples(centres.reshape(-1, 3), T_world_camera)
+    T_camera_world = T_world_camera.inv().matrix
+    pixels_of = [_pixels_of(mesh, T_camera_world @ T_world_body, lens) for mesh, T_world_body in bodies]
+    if coarse:
+        for i, (body, pixels) in enumerate(zip(bodies, pixels_of, strict=True)):
+            samples.hit(i + 1, body, even_pixels(pixels, lens.width))
+        open_pixels = fill_between(
+            samples.colour.reshape(*shape, 3), samples.distance.reshape(shape), samples.body_of.reshape(shape)
+        ).reshape(-1)
+        remaining = [pixels[open_pixels[pixels]] for pixels in pixels_of]
+    else:
+        remaining = pixels_of
+    for i, (body, pixels) in enumerate(zip(bodies, remaining, strict=True)):
+        samples.hit(i + 1, body, pixels)
+    alpha = np.isfinite(samples.distance).astype(np.float32)
+    edges = find_edges(samples.body_of.reshape(shape), samples.distance.reshape(shape))
     if len(edges):
-        _refine(bodies, pixels_of, T_world_camera, corners, edges, colour, alpha, distance)
-    shape = (height, width)
-    return SolidLayer(colour=colour.reshape(*shape, 3), alpha=alpha.reshape(shape), distance=distance.reshape(shape))
-
-
-def _hit(
-    body: TracedMesh,
-    label: int,
-    T_world_body: Transform,
-    T_world_camera: Transform,
-    directions: NDArray[np.float32],
-    samples: NDArray[np.int64],
-    slots: NDArray[np.int64],
-    colour: NDArray[np.float32],
-    distance: NDArray[np.float32],
-    body_of: NDArray[np.int16],
-) -> None:
-    """Trace ``directions[samples]`` against one body and write nearer hits to ``slots`` of the outputs."""
-    T_body_camera = T_world_body.inv() @ T_world_camera
-    rays = np.empty((len(samples), 6), dtype=np.float32)
-    make_rays(directions, samples, T_body_camera.matrix, rays)
-    t, triangle, uv = body.cast(rays)
-    mesh = body.mesh
-    shade_hits(
-        rays, t, triangle, uv, mesh.normals, mesh.colours, T_world_body.matrix, label, slots, colour, distance, body_of
+        _refine(bodies, pixels_of, T_world_camera, corners, edges, samples, alpha)
+    return SolidLayer(
+        colour=samples.colour.reshape(*shape, 3), alpha=alpha.reshape(shape), distance=samples.distance.reshape(shape)
     )
 
 
 def _refine(
-    bodies: list[tuple[TracedMesh, Transform]],
+    bodies: list[Body],
     pixels_of: list[NDArray[np.int64]],
     T_world_camera: Transform,
     corners: Floats,
     edges: NDArray[np.int64],
-    colour: NDArray[np.float32],
+    samples: _Samples,
     alpha: NDArray[np.float32],
-    distance: NDArray[np.float32],
 ) -> None:
     """Replace edge pixels by the mean of four rays on a rotated grid."""
-    width = corners.shape[1] - 1
-    offsets = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
-    rows, columns = edges // width, edges % width
     directions = np.empty((len(edges), 4, 3), dtype=np.float32)
-    for k, (x, y) in enumerate(offsets):
-        top = (1 - x) * corners[rows, columns] + x * corners[rows, columns + 1]
-        low = (1 - x) * corners[rows + 1, columns] + x * corners[rows + 1, columns + 1]
-        d = (1 - y) * top + y * low
-        directions[:, k] = d / np.linalg.norm(d, axis=1, keepdims=True)
-    sub = directions.reshape(-1, 3)
-    sub_colour = np.zeros((len(sub), 3), dtype=np.float32)
-    sub_distance = np.full(len(sub), np.inf, dtype=np.float32)
-    sub_body = np.zeros(len(sub), dtype=np.int16)
-    for i, ((body, T_world_body), pixels) in enumerate(zip(bodies, pixels_of, strict=True)):
-        _, _, chosen = np.intersect1d(pixels, edges, assume_unique=True, return_indices=True)
-        samples = (4 * chosen[:, None] + np.arange(4)).reshape(-1)
-        if len(samples):
-            _hit(body, i + 1, T_world_body, T_world_camera, sub, samples, samples, sub_colour, sub_distance, sub_body)
-    seen = np.isfinite(sub_distance).reshape(-1, 4)
+    split_rays(corners, edges, directions)
+    fine = _Samples(directions.reshape(-1, 3), T_world_camera)
+    place_of = np.full(len(alpha), -1, dtype=np.int64)
+    place_of[edges] = np.arange(len(edges))
+    for i, (body, pixels) in enumerate(zip(bodies, pixels_of, strict=True)):
+        chosen = place_of[pixels]
+        chosen = chosen[chosen >= 0]
+        fine.hit(i + 1, body, (4 * chosen[:, None] + np.arange(4)).reshape(-1))
+    seen = np.isfinite(fine.distance).reshape(-1, 4)
     count = seen.sum(axis=1)
-    total = (sub_colour.reshape(-1, 4, 3) * seen[..., None]).sum(axis=1)
+    total = (fine.colour.reshape(-1, 4, 3) * seen[..., None]).sum(axis=1)
     covered = count > 0
-    colour[edges[covered]] = total[covered] / count[covered, None]
+    samples.colour[edges[covered]] = total[covered] / count[covered, None]
     alpha[edges] = count / np.float32(4.0)
-    distance[edges] = sub_distance.reshape(-1, 4).min(axis=1)
+    samples.distance[edges] = fine.distance.reshape(-1, 4).min(axis=1)
 
 
-def _pixels_of(body: TracedMesh, T_camera_body: Transform, lens: CameraIntrinsics) -> NDArray[np.int64]:
+def _pixels_of(body: TracedMesh, T_camera_body: Floats, lens: CameraIntrinsics) -> NDArray[np.int64]:
     """Return the flat indices of the pixels that the body's convex hull may cover."""
-    hull = T_camera_body.apply(body.hull)
+    hull = body.hull @ T_camera_body[:3, :3].T + T_camera_body[:3, 3]
     if (hull[:, 2] < _NEAR).all() and lens.model == "pinhole":
         return np.empty(0, dtype=np.int64)
     if (hull[:, 2] < _NEAR).any():
@@ -183,16 +201,11 @@ def _pixels_of(body: TracedMesh, T_camera_body: Transform, lens: CameraIntrinsic
     return (rows + y0) * lens.width + (columns + x0)
 
 
-def _edges(body_of: NDArray[np.int16], distance: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return flat indices of pixels at an outline: another body beside them, or a jump in distance of 2 %."""
-    edge = np.zeros(body_of.shape, dtype=bool)
-    near = np.where(np.isfinite(distance), distance, np.float32(0.0))
-    for a, b in (((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
-                 ((slice(None), slice(1, None)), (slice(None), slice(None, -1)))):  # fmt: skip
-        jump = (body_of[a] != body_of[b]) | (np.abs(near[a] - near[b]) > 0.02 * np.maximum(near[a], near[b]))
-        edge[a] |= jump
-        edge[b] |= jump
-    return np.flatnonzero(edge)
+def _inverse(T: Floats) -> Floats:
+    inverse = np.eye(4)
+    inverse[:3, :3] = T[:3, :3].T
+    inverse[:3, 3] = -T[:3, :3].T @ T[:3, 3]
+    return inverse
 
 
 def _support_points(vertices: NDArray[np.float32]) -> Floats:
