@@ -22,6 +22,9 @@ Backend = Literal["apriltag", "opencv"]
 _MIN_MARGIN = 5.0
 """AprilTag decision margin below which patterns in clutter pass as tags."""
 
+_SMALLEST_PICTURE = 5
+"""[px] Nothing smaller shows a tag, and below 3 px the AprilTag library crashes or hangs."""
+
 
 class TagDetector:
     """Finds the markers of one family; corners are upright order, pixel centres, whatever the back end.
@@ -78,6 +81,8 @@ class TagDetector:
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice."""
         gray = to_gray(frame.image)
+        if min(gray.shape) < _SMALLEST_PICTURE:
+            return []
         if self._aruco is None:
             found = detect_apriltags(
                 gray, self.family, str(self._apriltag_name), frame.timestamp, decimate=self._decimate
