@@ -139,7 +139,7 @@ class GuardedArm(ABC):
             return
         try:
             while was_streaming and self._streaming:
-                self.clock.sleep_until(min(self.clock.now() + self.settings.period, self._guard.standstill()))
+                self.clock.sleep_until(self.clock.now() + self.settings.period)
                 self.tick()
         finally:
             self._streaming = False

@@ -25,6 +25,8 @@ from vision_ik.types import Floats
 
 _SLACK = 1e-6
 """Relative excess taken for rounding, not for a violation."""
+_AT_REST = 1e-9
+"""[rad/s] Left over by rounding at the end of a stop."""
 
 
 class SetpointGuard:
@@ -70,7 +72,8 @@ class SetpointGuard:
         braking = np.minimum(elapsed - coasted, np.abs(self._dq) / self._acceleration)
         slowdown = np.sign(self._dq) * self._acceleration * braking
         q = self._q + self._dq * (coasted + braking) - 0.5 * slowdown * braking
-        return self._within(q), self._dq - slowdown
+        rate = self._dq - slowdown
+        return self._within(q), np.where(np.abs(rate) < _AT_REST, 0.0, rate)
 
     def standstill(self) -> float:
         """Return the time [s] at which the set-point stands still if no further command comes."""
@@ -116,7 +119,8 @@ class SetpointGuard:
             reasons.append("velocity" if ramp == 1.0 else "soft start")
         if (np.abs(v - direct) > _SLACK * dv_max)[~too_fast].any() and not reasons:
             reasons.append("acceleration" if too_hard.any() else "position")
-        self._anchor(self._within(q_before + v * dt), v, np.clip(dq_goal, v - dv_max, v + dv_max), t)
+        reached = self._within(np.where(v == direct, goal, q_before + v * dt))
+        self._anchor(reached, v, self._stoppable(np.clip(dq_goal, v - dv_max, v + dv_max), reached), t)
         return self._q, self._dq, tuple(reasons)
 
     def _anchor(self, q: Floats, v: Floats, dq: Floats, t: float, coast: float | None = None) -> None:
@@ -132,6 +136,13 @@ class SetpointGuard:
         """Return the largest v with ``v dt + v^2 / (2 a) <= room``."""
         a = self._acceleration
         return a * (np.sqrt(dt * dt + 2.0 * np.maximum(room, 0.0) / a) - dt)
+
+    def _stoppable(self, dq: Floats, q: Floats) -> Floats:
+        """Return dq (n,) lowered to what can be braked before the position limits from ``q``."""
+        twice = 2.0 * self._acceleration
+        highest = np.sqrt(twice * np.maximum(self._upper - q, 0.0))
+        lowest = -np.sqrt(twice * np.maximum(q - self._lower, 0.0))
+        return np.clip(dq, lowest, highest)
 
     def _ramp(self, t: float) -> float:
         s = self.settings
