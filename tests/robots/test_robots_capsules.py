@@ -42,6 +42,12 @@ def test_equal_shapes_count_once_and_larger_ones_swallow_smaller_ones(tmp_path: 
     assert capsule.radius == 0.06
 
 
+def test_the_capsule_of_a_box_lies_along_its_longest_edge_and_is_no_thicker_than_needed(tmp_path: Path) -> None:
+    (capsule,) = _arm(tmp_path, _collision('<box size="0.3 1.0 0.4"/>')).capsules
+    assert capsule.radius == pytest.approx(0.25)
+    np.testing.assert_allclose((capsule.p0, capsule.p1), ((0, -0.5, 0), (0, 0.5, 0)))
+
+
 def test_a_bullet_capsule_is_read_too(tmp_path: Path) -> None:
     (capsule,) = _arm(tmp_path, _collision('<capsule radius="0.03" length="0.2"/>')).capsules
     np.testing.assert_allclose((capsule.p0, capsule.p1), ((0, 0, -0.1), (0, 0, 0.1)))

@@ -201,6 +201,9 @@ def test_the_hash_depends_on_offsets_limits_and_kinds_alone(tmp_path: Path) -> N
     assert load_robot(write(tmp_path, spaced, "other name.urdf")).hash == plain
     assert load_robot(write(tmp_path, renamed)).hash == plain
     assert load_robot(write(tmp_path, two_joints().replace('velocity="1.5"', 'velocity="2"'))).hash == plain
+    crumbs = two_joints().replace('xyz="0.0 0.0 0.3"', 'xyz="-1e-13 0.0 0.3"')
+    assert crumbs != two_joints()
+    assert load_robot(write(tmp_path, crumbs)).hash == plain
     for change in (("0.3", "0.3000001"), ('upper="2"', 'upper="2.0001"'), ("revolute", "prismatic"), ("1.0", "-1.0")):
         changed = two_joints().replace(change[0], change[1], 1)
         assert load_robot(write(tmp_path, changed)).hash != plain, change
