@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 
 from calibration import AutomaticCalibration, Observer, Sighting, calibrate_automatically
-from sim import Scene, Viewer, load_scene
+from sim import Motion, Scene, Viewer, load_scene
 from vision_ik import __version__
 from vision_ik.arms import JointLimits
 from vision_ik.cli import console
@@ -33,6 +35,8 @@ _TRACK_SECONDS = 20.0
 _REST_SECONDS = 3.5
 _REST_SHIFTS = ((-0.05, 0.06, 0.03), (0.04, -0.08, -0.02), (0.0, 0.02, 0.06))
 """[m] Where the tag is put to rest, from the middle of its path."""
+_SIGHTING_PICTURES = 6
+"""Pictures of the video for which a calibration view stands still."""
 _LAPSE_S = 0.3
 """[s] Between two pictures of the calibration's time lapse."""
 
@@ -125,6 +129,7 @@ class _Demo:
         scene, board = self._scene, self._scene.board
         if board is None:
             raise ValueError("The demo's scene has a board.")
+        self._take_tag()
         scene.mount_board()
         lapse = _TimeLapse(scene, self._recorder, self._window)
         observer = Observer(
@@ -152,6 +157,7 @@ class _Demo:
         limits = JointLimits.of(scene.robot)
         move_to(scene.arm, scene.robot.home, limits=limits, clock=scene.world, speed_scale=0.5)
         scene.remove_board()
+        self._put_tag(scene.file.tags[0].pose)
         return calibration
 
     def _save(self, calibration: AutomaticCalibration) -> Rig:
@@ -176,10 +182,15 @@ class _Demo:
         scene = self._scene
         motion, world = scene.tag_motion(), scene.world
         centre = world.T_world_tag() if motion is None else motion.T_world_centre
-        tag = scene.file.tags[0]
-        world.detach(f"tag {tag.tag_id}")
-        T_world_tag = Transform.from_parts(centre.rotation, centre.translation + np.array(shift))
-        world.attach_tag(tag.tag_id, tag.size_m, "world", T_world_tag, family=tag.family)
+        self._take_tag()
+        self._put_tag(Transform.from_parts(centre.rotation, centre.translation + np.array(shift)))
+
+    def _take_tag(self) -> None:
+        self._scene.world.detach(f"tag {self._scene.tag_id}")
+
+    def _put_tag(self, pose: Transform | Motion) -> None:
+        tag = self._scene.file.tags[0]
+        self._scene.world.attach_tag(tag.tag_id, tag.size_m, "world", pose, family=tag.family)
 
     def _follow(self, rig: Rig, seconds: float, stage: console.Stage) -> TruthLog:
         scene, log = self._scene, TruthLog()
@@ -229,23 +240,21 @@ class _TimeLapse:
         frame = self._scene.camera.read(timeout=0.0) if now >= self._next else None
         if frame is not None:
             self._next = now + _LAPSE_S
-            self._show(draw_overlay(frame.image, intrinsics=frame.intrinsics, status=self._status(now)))
+            self._show(partial(draw_overlay, frame.image, intrinsics=frame.intrinsics, status=self._status(now)))
 
     def sighting(self, sighting: Sighting) -> None:
         """Show what was seen from a posture, for a moment."""
         points = None if sighting.detection is None else sighting.detection.points_image
         frame = sighting.frame
-        picture = draw_overlay(
-            frame.image, intrinsics=frame.intrinsics, points=points, status=self._status(frame.timestamp)
-        )
-        for _ in range(5):
-            self._show(picture)
+        status = self._status(frame.timestamp)
+        for _ in range(_SIGHTING_PICTURES):
+            self._show(partial(draw_overlay, frame.image, intrinsics=frame.intrinsics, points=points, status=status))
 
     def _status(self, now: float) -> OverlayStatus:
         return OverlayStatus(state="calibrating", reason=self.doing, level="waiting", timestamp=now)
 
-    def _show(self, picture: Image) -> None:
-        self._recorder.show(picture)
+    def _show(self, draw: Callable[[], Image]) -> None:
+        self._recorder.show(draw)
         if self._window is not None and self._recorder.picture is not None:
             self._window.show(self._recorder.picture)
 

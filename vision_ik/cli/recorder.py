@@ -9,19 +9,21 @@ import csv
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 import numpy as np
 
+from vision_ik.cli.film import Film
 from vision_ik.control import Mode, ServoStep
 from vision_ik.errors import RecordingError
 from vision_ik.rig import Rig
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform
 from vision_ik.types import Frame, Image
-from vision_ik.view import OverlayStatus, VideoWriter, draw_overlay, side_by_side
+from vision_ik.view import OverlayStatus, draw_overlay
 from vision_ik.view.overlay import Level
 
 _LEVELS: dict[Mode, Level] = {
@@ -63,14 +65,7 @@ class RunRecorder:
     ) -> None:
         self.out = out
         self.rig = rig
-        self.picture: Image | None = None
-        """The newest annotated picture (BGR), for a window."""
         self._robot = robot
-        self._third_person = third_person
-        self._fps = fps
-        self._video_path = out / f"{name}.mp4"
-        self._video: VideoWriter | None = None
-        self._size = (0, 0)
         self._stack = ExitStack()
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -79,6 +74,7 @@ class RunRecorder:
         except OSError as error:
             self._stack.close()
             raise _failure(out, error) from error
+        self._film = self._stack.enter_context(Film(out / f"{name}.mp4", fps=fps, third_person=third_person))
         self._writer = csv.writer(self._commands)
         self._row(_header(robot))
 
@@ -91,18 +87,20 @@ class RunRecorder:
         self._row(_row(step, self._robot.n))
         if step.frame is not None:
             self._line(_line(step, step.frame))
-            self.show(self._annotated(step, step.frame))
+            self.show(partial(self._annotated, step, step.frame, self.rig))
 
-    def show(self, picture: Image) -> None:
-        """Append a picture of the camera to the video, beside the scene as it is now.
+    def show(self, draw: Callable[[], Image]) -> None:
+        """Append the picture that ``draw`` returns to the video; it is called soon, on another thread.
 
         Raises:
             RecordingError: The disk is full or gone.
         """
-        if self._third_person is not None:
-            picture = side_by_side([picture, self._third_person()], captions=["camera", "simulated arm"])
-        self.picture = picture
-        self._write_video(picture)
+        self._film.add(draw)
+
+    @property
+    def picture(self) -> Image | None:
+        """The newest annotated picture (BGR), for a window."""
+        return self._film.picture
 
     def __enter__(self) -> Self:
         return self
@@ -112,12 +110,12 @@ class RunRecorder:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def _annotated(self, step: ServoStep, frame: Frame) -> Image:
+    def _annotated(self, step: ServoStep, frame: Frame, rig: Rig) -> Image:
         T_camera_target = T_camera_tool = error = None
-        if step.state is not None and self.rig.T_mount_camera is not None:
+        if step.state is not None and rig.T_mount_camera is not None:
             T_base_flange = Transform(self._robot.forward(step.state.q))
-            T_base_tool = T_base_flange @ self.rig.T_flange_tool
-            T_camera_base = self.rig.T_base_camera(T_base_flange).inv()
+            T_base_tool = T_base_flange @ rig.T_flange_tool
+            T_camera_base = rig.T_base_camera(T_base_flange).inv()
             T_camera_tool = T_camera_base @ T_base_tool
             if step.target is not None:
                 T_camera_target = T_camera_base @ step.target.T_base_target
@@ -127,7 +125,7 @@ class RunRecorder:
             intrinsics=frame.intrinsics,
             detections=step.detections,
             poses=step.poses,
-            tag_sizes={pose.tag_id: self.rig.tag_size(pose.tag_id) for pose in step.poses},
+            tag_sizes={pose.tag_id: rig.tag_size(pose.tag_id) for pose in step.poses},
             T_camera_target=T_camera_target,
             T_camera_tool=T_camera_tool,
             status=OverlayStatus(
@@ -137,15 +135,8 @@ class RunRecorder:
                 error=error,
                 timestamp=step.timestamp,
             ),
-            approximate=frame.intrinsics.approximate or self.rig.provenance.get("approximate", "") != "",
+            approximate=frame.intrinsics.approximate or rig.provenance.get("approximate", "") != "",
         )
-
-    def _write_video(self, picture: Image) -> None:
-        size = (picture.shape[1], picture.shape[0])
-        if self._video is None:
-            self._size = size
-            self._video = self._stack.enter_context(VideoWriter(self._video_path, fps=self._fps, size=size))
-        self._video.write(picture if size == self._size else _letterbox(picture, self._size))
 
     def _row(self, row: list[Any]) -> None:
         try:
@@ -230,12 +221,3 @@ def _line(step: ServoStep, frame: Frame) -> dict[str, Any]:
 
 def _numbers(values: Any) -> list[str]:
     return [f"{float(value):.9g}" for value in values]
-
-
-def _letterbox(picture: Image, size: tuple[int, int]) -> Image:
-    """Return the picture on a black ground of ``size`` (width, height): sources may change their size."""
-    width, height = size
-    canvas = np.zeros((height, width, 3), np.uint8)
-    h, w = min(height, picture.shape[0]), min(width, picture.shape[1])
-    canvas[:h, :w] = picture[:h, :w]
-    return canvas
