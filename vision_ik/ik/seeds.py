@@ -37,8 +37,10 @@ class Net(NamedTuple):
     """(FEATURES + 1, width)"""
     hidden: Floats32
     """(layers, width + 1, width)"""
+    judge: Floats32
+    """(FEATURES + width + 1, judges): from the input and the last hidden layer."""
     rank: Floats32
-    """(width + 1, heads): log-odds that refinement converges from each head."""
+    """(judges + 1, heads): log-odds that refinement converges from each head."""
     heads: Floats32
     """(heads, outputs, width + 1): joints in units of half their range, from the middle."""
     symmetric: bool
@@ -48,6 +50,7 @@ class Net(NamedTuple):
 NO_NET = Net(
     np.zeros((FEATURES + 1, 0), np.float32),
     np.zeros((0, 1, 0), np.float32),
+    np.zeros((FEATURES + 1, 0), np.float32),
     np.zeros((1, 0), np.float32),
     np.zeros((0, 0, 1), np.float32),
     False,
@@ -112,41 +115,47 @@ def affine(W: Floats32, x: Floats32, y: Floats32) -> None:
 
 @_compiled
 def trunk(net: Net, x: Floats32, h: Floats32, logits: Floats32) -> None:
-    """Write the last hidden layer ``h`` (width,) and the ranking ``logits`` (heads,) for input ``x``."""
-    work = np.empty_like(h)
+    """Write the last hidden layer ``h`` (width,) and the ranking ``logits`` (heads,) for input ``x`` (FEATURES,)."""
+    work, known = np.empty_like(h), np.empty(x.shape[0] + h.shape[0], np.float32)
     affine(net.first, x, h)
     activate(h)
     for layer in range(net.hidden.shape[0]):
         affine(net.hidden[layer], h, work)
         activate(work)
         h[:] = work
-    affine(net.rank, h, logits)
+    known[: x.shape[0]] = x
+    known[x.shape[0] :] = h
+    judges = np.empty(net.judge.shape[1], np.float32)
+    affine(net.judge, known, judges)
+    activate(judges)
+    affine(net.rank, judges, logits)
 
 
 @_compiled
-def propose(chain: Chain, net: Net, M: Floats, h: Floats32, head: int, q: Floats) -> float:
-    """Write the posture ``q`` (n,) of one head, inside the limits.
-
-    Returns:
-        How far the outer joints had to be moved to lie inside their limits [rad].
-    """
-    n, first = q.shape[0], 1 if net.symmetric else 0
+def propose(chain: Chain, net: Net, M: Floats, h: Floats32, head: int, q: Floats) -> None:
+    """Write the posture ``q`` (n,) of one head, inside the limits; ``M`` by `features`, ``h`` by `trunk`."""
     W = net.heads[head]
+    middle = np.empty(W.shape[0], np.float32)
     for i in range(W.shape[0]):
         s = W[i, h.shape[0]]
         for k in range(h.shape[0]):
             s += W[i, k] * h[k]
+        middle[i] = s
+    complete(chain, net.symmetric, M, middle, q)
+
+
+@_compiled
+def complete(chain: Chain, symmetric: bool, M: Floats, outputs: Floats32, q: Floats) -> None:
+    """Write the posture ``q`` (n,) that a head's ``outputs`` stand for, inside the limits."""
+    first = 1 if symmetric else 0
+    for i in range(outputs.shape[0]):
         j = first + i
-        q[j] = into_limits(chain.centre[j] + chain.half[j] * s, chain.lower[j], chain.upper[j], chain.prismatic[j])
-    if not net.symmetric:
-        return 0.0
-    q[0], q[n - 1] = outer_joints(chain, M, q)
-    shortfall = 0.0
-    for j in (0, n - 1):
-        raw = q[j]
-        q[j] = into_limits(raw, chain.lower[j], chain.upper[j], False)
-        shortfall += 1.0 - math.cos(raw - q[j])
-    return shortfall
+        angle = chain.centre[j] + chain.half[j] * outputs[i]
+        q[j] = into_limits(angle, chain.lower[j], chain.upper[j], chain.prismatic[j])
+    if symmetric:
+        turn, roll = outer_joints(chain, M, q)
+        q[0] = into_limits(turn, chain.lower[0], chain.upper[0], False)
+        q[-1] = into_limits(roll, chain.lower[-1], chain.upper[-1], False)
 
 
 @_compiled

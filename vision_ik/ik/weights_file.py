@@ -119,7 +119,7 @@ def find_shipped(robot: RobotModel) -> Path | None:
     return None
 
 
-_SHAPES = {"first": 2, "hidden": 3, "rank": 2, "heads": 3}
+_SHAPES = {"first": 2, "hidden": 3, "judge": 2, "rank": 2, "heads": 3}
 """Number of dimensions of each tensor."""
 
 
@@ -129,14 +129,16 @@ def _checked(tensors: Mapping[str, Any], symmetric: bool, n: int, path: Path) ->
     ):
         raise _corrupt(path, "holds other tensors than a seed network has")
     net = Net(**{name: np.ascontiguousarray(tensors[name]) for name in _SHAPES}, symmetric=symmetric)
-    width, heads, outputs = net.first.shape[1], net.rank.shape[1], n - 2 if symmetric else n
+    width, judges, heads = net.first.shape[1], net.judge.shape[1], net.rank.shape[1]
+    outputs = n - 2 if symmetric else n
     wanted = {
         "first": (FEATURES + 1, width),
         "hidden": (len(net.hidden), width + 1, width),
-        "rank": (width + 1, heads),
+        "judge": (FEATURES + width + 1, judges),
+        "rank": (judges + 1, heads),
         "heads": (heads, outputs, width + 1),
     }
-    if width < 1 or heads < 1 or any(tensors[name].shape != shape for name, shape in wanted.items()):
+    if min(width, judges, heads) < 1 or any(tensors[name].shape != shape for name, shape in wanted.items()):
         raise _corrupt(path, f"has tensors that do not fit together or an arm of {n} joints")
     if not all(np.isfinite(tensors[name]).all() for name in _SHAPES):
         raise _corrupt(path, "holds NaN or infinity")

@@ -1,0 +1,203 @@
+"""Training the seeds of one arm: from a URDF to weights with a card."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import torch
+
+from vision_ik.errors import WeightsError
+from vision_ik.files import write_atomic
+from vision_ik.ik.chain import make_chain
+from vision_ik.ik.network import SeedNetwork
+from vision_ik.ik.weights_file import save_weights
+from vision_ik.learning import sampling
+from vision_ik.learning.evaluation import Evaluation, evaluate
+from vision_ik.learning.recipe import FULL_BUDGET_S, OnProgress, Progress, Recipe
+from vision_ik.learning.stages import STAGES, Stage
+from vision_ik.robots import RobotModel
+
+_VALIDATION = 2000
+_SHARES = {"cover": 0.25, "settle": 0.4, "judge": 0.35}
+"""Of the time, for the progress display."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training leaves behind."""
+
+    weights: Path
+    card: Path
+    evaluation: Evaluation
+    cpu_s: float
+    """[s] CPU time of the whole training, earlier parts of a resumed one included."""
+
+
+def train(
+    robot: RobotModel,
+    *,
+    out: str | Path,
+    budget_s: float = FULL_BUDGET_S,
+    seed: int = 0,
+    resume: bool = False,
+    on_progress: OnProgress | None = None,
+    threads: int = 2,
+    recipe: Recipe | None = None,
+    command: str = "",
+) -> Trained:
+    """Train seeds for ``robot`` and write ``out/NAME.safetensors`` with its card.
+
+    The state is kept in ``out/NAME.checkpoint`` after each tenth of a stage and removed at the end.
+    The result follows from the arm, the seed, the budget and the number of threads.
+
+    Args:
+        robot: The arm.
+        out: Folder for the weights and, while training, the checkpoint.
+        budget_s: About how long it may take on two cores [s]; sets the recipe.
+        seed: Of everything random.
+        resume: Go on from the checkpoint if there is one.
+        on_progress: Called after each part.
+        threads: Threads torch and the labelling use.
+        recipe: Replaces the one that follows from the budget.
+        command: What the user typed, for the card.
+
+    Raises:
+        ValueError: The budget or the number of threads is not positive.
+        WeightsError: The checkpoint is corrupt or belongs to another training.
+        RecordingError: The folder cannot be written to.
+    """
+    if threads < 1:
+        raise ValueError(f"Training needs at least one thread, not {threads}.")
+    recipe = Recipe.for_budget(budget_s) if recipe is None else recipe
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _train(robot, Path(out), recipe, seed, resume, on_progress, threads, command)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(
+    robot: RobotModel,
+    out: Path,
+    recipe: Recipe,
+    seed: int,
+    resume: bool,
+    on_progress: OnProgress | None,
+    threads: int,
+    command: str,
+) -> Trained:
+    began, cpu_began = perf_counter(), process_time()
+    chain = make_chain(robot)
+    symmetric = sampling.has_symmetry(chain)
+    outputs = robot.n - 2 if symmetric else robot.n
+    network = SeedNetwork(
+        outputs=outputs,
+        symmetric=symmetric,
+        width=recipe.width,
+        layers=recipe.layers,
+        heads=recipe.heads,
+        judges=recipe.judges,
+        seed=seed,
+    )
+    stage = Stage(chain=chain, network=network, recipe=recipe, seed=seed, threads=threads)
+    checkpoint = out / f"{robot.name}.checkpoint"
+    identity = {"robot_hash": robot.hash, "seed": seed, "recipe": recipe.as_dict()}
+    begin, cpu_before = 0, 0.0
+    if resume and checkpoint.exists():
+        begin, cpu_before = _restore(checkpoint, stage, identity)
+    validation = sampling.sample(chain, symmetric, _VALIDATION, np.random.default_rng((seed, len(STAGES))))
+    parts = [(name, part) for name in STAGES for part in range(recipe.rounds)]
+    for k, (name, part) in enumerate(parts):
+        if k < begin:
+            continue
+        if part == 0:
+            stage.begin(name)
+        loss = stage.run(name, part)
+        cpu = cpu_before + process_time() - cpu_began
+        _keep(checkpoint, stage, identity, k + 1, cpu)
+        if on_progress is not None:
+            done, steps = sampling.first_shot(chain, network.to_net(), validation.q)
+            on_progress(
+                Progress(
+                    stage=name,
+                    fraction=_fraction(name, (part + 1) / recipe.rounds),
+                    first_shot=float(done.mean()),
+                    iterations=float(steps[done].mean()) if done.any() else float("nan"),
+                    loss=loss,
+                    elapsed_s=perf_counter() - began,
+                )
+            )
+    net = network.to_net()
+    evaluation = evaluate(robot, net)
+    cpu = cpu_before + process_time() - cpu_began
+    weights, card = save_weights(
+        out / f"{robot.name}.safetensors",
+        net,
+        robot,
+        recipe={"command": command, "seed": seed, "threads": threads, **recipe.as_dict()},
+        metrics={
+            **evaluation.as_dict(),
+            "train_cpu_s": round(cpu, 1),
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{platform.machine()}, {platform.system()}, {threads} threads",
+        },
+    )
+    checkpoint.unlink(missing_ok=True)
+    return Trained(weights=weights, card=card, evaluation=evaluation, cpu_s=cpu)
+
+
+def _fraction(stage: str, within: float) -> float:
+    """Return the share of the whole training done."""
+    earlier = STAGES[: STAGES.index(stage)]
+    return sum(_SHARES[name] for name in earlier) + _SHARES[stage] * within
+
+
+def _keep(path: Path, stage: Stage, identity: Mapping[str, object], parts_done: int, cpu_s: float) -> None:
+    """Write the state so that a crash costs at most one part."""
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "identity": dict(identity),
+            "parts_done": parts_done,
+            "cpu_s": cpu_s,
+            "network": stage.network.state_dict(),
+            "optimizer": stage.optimizer.state_dict(),
+            "pool_x": torch.from_numpy(stage.pool_x),
+            "pool_labels": torch.from_numpy(stage.pool_labels),
+        },
+        buffer,
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def _restore(path: Path, stage: Stage, identity: Mapping[str, object]) -> tuple[int, float]:
+    """Put a kept state back into ``stage``; return the number of parts done and the CPU time spent [s].
+
+    Raises:
+        WeightsError: The file is corrupt, or belongs to another arm, seed or recipe.
+    """
+    remedy = f"Delete {path}, or train without --resume."
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        found, parts_done = state["identity"], int(state["parts_done"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"The checkpoint {path} is corrupt: {error}.", remedy, path=path) from error
+    if found != dict(identity):
+        differing = ", ".join(key for key, value in identity.items() if found.get(key) != value)
+        raise WeightsError(f"The checkpoint {path} belongs to another training: {differing} differ.", remedy, path=path)
+    stage.begin(STAGES[min((parts_done - 1) // stage.recipe.rounds, len(STAGES) - 1)])
+    stage.network.load_state_dict(state["network"])
+    stage.optimizer.load_state_dict(state["optimizer"])
+    stage.pool_x = state["pool_x"].numpy()
+    stage.pool_labels = state["pool_labels"].numpy()
+    return parts_done, float(state["cpu_s"])
