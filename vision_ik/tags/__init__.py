@@ -9,6 +9,8 @@ from vision_ik.tags.families import list_families as list_families
 from vision_ik.tags.learning_patterns import learn_dictionary as learn_dictionary
 from vision_ik.tags.pose import estimate_board_pose as estimate_board_pose
 from vision_ik.tags.pose import estimate_pose as estimate_pose
+from vision_ik.tags.printing import save_board_pdf as save_board_pdf
+from vision_ik.tags.printing import save_tags_pdf as save_tags_pdf
 from vision_ik.tags.render import render_board as render_board
 from vision_ik.tags.render import render_marker as render_marker
 from vision_ik.tags.tracking import TargetTracker as TargetTracker

@@ -23,6 +23,8 @@ DEFAULT_PIXEL_SIGMA = 0.3
 _SAME_POSE = 1e-3
 """[rad] Two refined solutions closer than this are one."""
 _MAX_STEPS = 30
+_CONVERGED = 1e-10
+"""Relative decrease of the cost that ends the refinement: far below a thousandth of a sigma."""
 _LARGE = 1e6
 """[m, rad] Standard deviation reported along directions the corners do not determine."""
 
@@ -156,7 +158,7 @@ def refine_pose(points: Floats, image: Floats, T: Transform, intrinsics: CameraI
         moved = pose @ Transform.exp(step)
         new_residual, new_slope, new_cost = _residual(points, image, moved, intrinsics)
         if new_cost <= cost:
-            converged = cost - new_cost <= 1e-12 * cost + 1e-20
+            converged = cost - new_cost <= _CONVERGED * cost + 1e-16
             pose, residual, slope, cost = moved, new_residual, new_slope, new_cost
             damping *= 0.1
             if converged:

@@ -8,6 +8,10 @@ import numpy as np
 from vision_ik.transforms import Transform, log_rotation
 from vision_ik.types import CameraIntrinsics, Floats
 
+_NEWTON_STEPS = 5
+_EXACT = 1e-9
+"""[px] Inversion error that ends the Newton steps."""
+
 
 def project(points: Floats, T_camera_object: Transform, intrinsics: CameraIntrinsics) -> tuple[Floats, Floats]:
     """Project points and differentiate by the pose.
@@ -33,12 +37,17 @@ def project(points: Floats, T_camera_object: Transform, intrinsics: CameraIntrin
         by_t = by_all[:, 3:6]
     by_v = np.asarray(by_t, dtype=np.float64).reshape(n, 2, 3) @ R
     # -a skew(p) = (p x a) for each row a, as skew(p)' = -skew(p).
-    by_w = np.cross(points[:, None, :], by_v)
-    return np.asarray(uv, dtype=np.float64).reshape(n, 2), np.concatenate([by_v, by_w], axis=2)
+    jacobian = np.empty((n, 2, 6))
+    jacobian[:, :, :3] = by_v
+    x, y, z = points.T[:, :, None]
+    jacobian[:, :, 3] = y * by_v[:, :, 2] - z * by_v[:, :, 1]
+    jacobian[:, :, 4] = z * by_v[:, :, 0] - x * by_v[:, :, 2]
+    jacobian[:, :, 5] = x * by_v[:, :, 1] - y * by_v[:, :, 0]
+    return np.asarray(uv, dtype=np.float64).reshape(n, 2), jacobian
 
 
 def undistort(points_image: Floats, intrinsics: CameraIntrinsics) -> Floats:
-    """Return the normalised rays (N, 2), x/z and y/z, of pixels (N, 2); NaN beyond a fisheye's half sphere.
+    """Return the normalised rays (N, 2), x/z and y/z, of pixels (N, 2); not finite where the lens maps none there.
 
     OpenCV's fixed-point inversion stops early on strong lenses, so Newton steps on the true
     projection finish it.
@@ -49,10 +58,16 @@ def undistort(points_image: Floats, intrinsics: CameraIntrinsics) -> Floats:
         rays = rays.reshape(-1, 2)
         return np.where(np.abs(rays) < 1e3, rays, np.nan)
     rays = np.asarray(cv2.undistortPoints(pixels, intrinsics.K, intrinsics.distortion), dtype=np.float64).reshape(-1, 2)
-    for _ in range(3):
+    for _ in range(_NEWTON_STEPS if np.any(intrinsics.distortion) else 0):
         objects = np.column_stack([rays, np.ones(len(rays))])
         uv, J = project(objects, Transform.identity(), intrinsics)
-        rays = rays - np.linalg.solve(J[:, :, :2], (uv - points_image)[..., None])[..., 0]
+        miss = uv - pixels.reshape(-1, 2)
+        if np.abs(miss).max(initial=0.0) < _EXACT:
+            break
+        a, b, c, d = J[:, 0, 0], J[:, 0, 1], J[:, 1, 0], J[:, 1, 1]
+        with np.errstate(all="ignore"):  # beyond the reach of the lens model the inverse does not exist
+            step = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
+            rays = rays - step / (a * d - b * c)[:, None]
     return rays
 
 
