@@ -71,11 +71,28 @@ class PoseFilter:
         """(6, 6) of the pose, right perturbation, (v, w) [m, rad]."""
         return _to_base_axes(self._R.T, self._P[:6, :6])
 
+    @property
+    def state_covariance(self) -> Floats:
+        """(12, 12) of (dp, dtheta, dv, dw)."""
+        return self._P
+
     def copy(self) -> PoseFilter:
         """Return a filter that goes on independently."""
         twin = PoseFilter.__new__(PoseFilter)
         twin.__dict__.update(self.__dict__)  # every update makes new arrays
         return twin
+
+    def shifted(self, error: Floats, covariance: Floats) -> PoseFilter:
+        """Return a filter whose state lies off this one by ``error`` (12,), with ``covariance`` (12, 12)."""
+        twin = self.copy()
+        twin._shift(error)
+        twin._P = covariance
+        return twin
+
+    def offset_of(self, other: PoseFilter) -> Floats:
+        """Return the error (12,) by which the state of ``other`` lies off this one."""
+        turn = log_rotation(self._R.T @ other._R)
+        return np.concatenate([other._p - self._p, turn, other._v - self._v, other._w - self._w])
 
     def predict(self, timestamp: float) -> None:
         """Move on to ``timestamp`` [s]; the covariance grows."""
@@ -104,13 +121,15 @@ class PoseFilter:
     def correct(self, residual: Floats, S: Floats) -> None:
         """Take in a measurement by its `innovation`."""
         K = np.linalg.solve(S, self._P[:6]).T
-        step = K @ residual
-        self._p = self._p + step[:3]
-        self._R = self._R @ exp_rotation(step[3:6])
-        self._v = self._v + step[6:9]
-        self._w = self._w + step[9:]
+        self._shift(K @ residual)
         P = self._P - K @ S @ K.T
         self._P = 0.5 * (P + P.T)
+
+    def _shift(self, error: Floats) -> None:
+        self._p = self._p + error[:3]
+        self._R = self._R @ exp_rotation(error[3:6])
+        self._v = self._v + error[6:9]
+        self._w = self._w + error[9:]
 
     def _process_noise(self, dt: float) -> Floats:
         Q = np.zeros((12, 12))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from vision_ik.tags.pose_filter import MotionModel, PoseFilter
+from vision_ik.tags.motion_bank import MotionBank
+from vision_ik.tags.pose_filter import MotionModel
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, PoseEstimate, Target
+
+_PRIOR_FRAMES = 5
+"""The assumed corner noise counts like so many frames."""
+_NOISE_FRAMES = 60
+"""Frames over which the corner noise is averaged."""
 
 
 class UpdateOutcome(Enum):
@@ -30,9 +36,14 @@ class UpdateOutcome(Enum):
 class TrackerSettings:
     """How the target may move and what is believed."""
 
-    motion: MotionModel = field(
-        default_factory=lambda: MotionModel(acceleration=0.05, angular_acceleration=0.25, speed=0.3, angular_speed=1.0)
+    models: tuple[MotionModel, ...] = (
+        MotionModel(acceleration=2e-3, angular_acceleration=0.01, speed=0.01, angular_speed=0.05),
+        MotionModel(acceleration=0.07, angular_acceleration=0.01, speed=0.3, angular_speed=0.05),
+        MotionModel(acceleration=0.07, angular_acceleration=0.5, speed=0.3, angular_speed=1.0),
     )
+    """A target that stands or goes on steadily; one that is pushed about; one that is also turned about."""
+    sojourn_s: float = 2.0
+    """[s] Mean time between changes from one to another."""
     gate: float = 22.46
     """Largest squared Mahalanobis distance of an accepted estimate; 99.9 % of chi2 with 6 degrees of freedom."""
     rejections: int = 5
@@ -42,14 +53,16 @@ class TrackerSettings:
     decided: float = 10.0
     """Log-likelihood by which one planar solution must lead the other before the other is dropped."""
     pixel_sigma: float = 0.3
-    """[px] Corner noise assumed when the two planar solutions are weighed."""
+    """[px] Corner noise that the covariances of the estimates assume."""
+    least_pixel_sigma: float = 0.05
+    """[px] Corner noise believed at least, however well the corners fit."""
 
 
 @dataclass(slots=True)
 class _Track:
     """One hypothesis about the target; two exist while the planar ambiguity is open."""
 
-    filter: PoseFilter
+    bank: MotionBank
     cost: float = 0.0
     """Sum of squared reprojection errors over sigma^2: minus twice the log-likelihood."""
 
@@ -82,6 +95,9 @@ class TargetTracker:
         self._last_seen = -np.inf
         self._newest = -np.inf
         self._rejected = 0
+        self._frames = 0
+        self._variance_ratio = 1.0
+        """Of the corners' noise, as their fit shows it, over the one assumed."""
 
     @property
     def last_seen(self) -> float:
@@ -103,6 +119,7 @@ class TargetTracker:
         if estimate.timestamp <= self._newest:
             return UpdateOutcome.IGNORED
         self._newest = estimate.timestamp
+        self._measure_noise(estimate)
         lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
         if not self._tracks or lost:
             return self._start(estimate, T_base_camera)
@@ -124,8 +141,7 @@ class TargetTracker:
         age = timestamp - self._last_seen
         if not self._tracks or age > self.settings.lost_after_s:
             return None
-        ahead = self._tracks[0].filter.copy()
-        ahead.predict(timestamp)
+        ahead = self._tracks[0].bank.predicted(timestamp)
         Ad = self._T_tag_target.inv().adjoint()
         covariance = ahead.covariance
         if self._camera_covariance is not None:
@@ -143,11 +159,11 @@ class TargetTracker:
     def _start(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
         """Begin with each planar solution that the picture allows."""
         self._tracks = []
+        s = self.settings
         for T_camera_tag, error in _solutions(estimate):
-            start = PoseFilter(
-                T_base_camera @ T_camera_tag, estimate.covariance, estimate.timestamp, self.settings.motion
-            )
-            self._tracks.append(_Track(filter=start, cost=self._cost(error)))
+            T_base_tag = T_base_camera @ T_camera_tag
+            bank = MotionBank(T_base_tag, estimate.covariance, estimate.timestamp, s.models, s.sojourn_s)
+            self._tracks.append(_Track(bank=bank, cost=self._cost(error)))
         self._rejected = 0
         self._seen(estimate)
         self._weigh()
@@ -155,16 +171,16 @@ class TargetTracker:
 
     def _correct(self, track: _Track, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
         """Feed one hypothesis with the solution that fits it, if any does."""
-        track.filter.predict(estimate.timestamp)
+        track.bank.predict(estimate.timestamp)
+        covariance = estimate.covariance * self._variance_ratio
         solutions = _solutions(estimate)
-        fits = [track.filter.innovation(T_base_camera @ T, estimate.covariance) for T, _ in solutions]
-        k = min(range(len(fits)), key=lambda i: fits[i][2])
-        residual, S, distance = fits[k]
-        if distance > self.settings.gate:
+        fits = [track.bank.distance(T_base_camera @ T, covariance) for T, _ in solutions]
+        k = int(np.argmin(fits))
+        if fits[k] > self.settings.gate:
             # A solution that is not even there is as unlikely as the gate allows.
             track.cost += self.settings.gate
             return UpdateOutcome.REJECTED
-        track.filter.correct(residual, S)
+        track.bank.correct(T_base_camera @ solutions[k][0], covariance)
         track.cost += self._cost(solutions[k][1])
         return UpdateOutcome.FLIPPED if k else UpdateOutcome.ACCEPTED
 
@@ -175,6 +191,18 @@ class TargetTracker:
         self._tracks = [track for track in self._tracks if track.cost - best <= 2.0 * self.settings.decided]
         for track in self._tracks:
             track.cost -= best
+
+    def _measure_noise(self, estimate: PoseEstimate) -> None:
+        """Learn the corner noise from the misfit: four corners have two degrees of freedom more than a pose."""
+        if estimate.tag_id < 0:
+            return  # a board; how many corners it has is not told here
+        s = self.settings
+        variance = 2.0 * estimate.reprojection_error**2
+        floor = (s.least_pixel_sigma / s.pixel_sigma) ** 2
+        self._frames += 1
+        gain = 1.0 / min(self._frames + _PRIOR_FRAMES, _NOISE_FRAMES)
+        ratio = self._variance_ratio + gain * (variance / s.pixel_sigma**2 - self._variance_ratio)
+        self._variance_ratio = max(ratio, floor)
 
     def _seen(self, estimate: PoseEstimate) -> None:
         self._last_seen = estimate.timestamp

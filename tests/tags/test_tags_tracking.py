@@ -1,0 +1,204 @@
+"""The tracker: noise averages out, motion is predicted, flips, gaps and old frames do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vision_ik.tags import TargetTracker, TrackerSettings, UpdateOutcome
+from vision_ik.transforms import Transform
+from vision_ik.types import Floats, PoseEstimate, Target
+
+T_BASE_CAMERA = Transform.from_xyz_rpy((0.8, 0.1, 0.9), (-2.4, 0.1, 1.5))
+T_BASE_TAG = Transform.from_xyz_rpy((0.4, 0.0, 0.2), (0.3, 0.2, -0.4))
+SIGMA = np.array([1e-3, 1e-3, 2e-3, 5e-3, 5e-3, 2e-3])
+PERIOD = 1.0 / 30.0
+FLIP = Transform.from_xyz_rpy((0.0, 0.0, 0.0), (0.9, 0.0, 0.0))
+"""From the true pose to its mirrored planar solution."""
+
+
+def seen(
+    T_base_tag: Transform,
+    timestamp: float,
+    *,
+    noise: Floats | None = None,
+    flip: bool = False,
+    errors: tuple[float, float] = (0.21, 0.8),
+) -> PoseEstimate:
+    """Return an estimate of a tag; ``flip`` puts the mirrored solution first, as if it fitted better."""
+    T_camera_tag = T_BASE_CAMERA.inv() @ T_base_tag
+    if noise is not None:
+        T_camera_tag = T_camera_tag @ Transform.exp(noise)
+    mirrored = T_camera_tag @ FLIP
+    first, second = (mirrored, T_camera_tag) if flip else (T_camera_tag, mirrored)
+    return PoseEstimate(
+        tag_id=7,
+        timestamp=timestamp,
+        T_camera_tag=first,
+        covariance=np.diag(SIGMA**2),
+        reprojection_error=errors[0],
+        alternative=second,
+        alternative_error=errors[1],
+        ambiguity=errors[0] / errors[1],
+    )
+
+
+def feed(
+    tracker: TargetTracker,
+    T_base_tag: Callable[[float], Transform],
+    until: float,
+    *,
+    noisy: bool = False,
+    seed: int = 0,
+) -> None:
+    """Show the tag at 30 Hz from 0 to ``until`` [s]."""
+    rng = np.random.default_rng(seed)
+    for t in np.arange(0.0, until + 1e-9, PERIOD):
+        noise = rng.normal(0.0, SIGMA) if noisy else None
+        tracker.update(seen(T_base_tag(float(t)), float(t), noise=noise), T_BASE_CAMERA)
+
+
+def predicted(tracker: TargetTracker, timestamp: float) -> Target:
+    target = tracker.predict(timestamp)
+    assert target is not None
+    return target
+
+
+def line(t: float) -> Transform:
+    """Straight in the base frame while turning about an oblique axis."""
+    return Transform.from_parts(
+        (T_BASE_TAG @ Transform.exp(t * np.array([0, 0, 0, 0.3, -0.2, 0.5]))).rotation,
+        T_BASE_TAG.translation + t * np.array([0.1, -0.05, 0.02]),
+    )
+
+
+def test_noise_of_a_still_tag_averages_out() -> None:
+    errors: list[tuple[float, float]] = []
+    for seed in range(10):
+        tracker = TargetTracker()
+        feed(tracker, lambda _t: T_BASE_TAG, 2.0, noisy=True, seed=seed)
+        errors.append(predicted(tracker, 2.0).T_base_target.distance_to(T_BASE_TAG))
+    m, rad = np.sqrt(np.mean(np.square(errors), axis=0))
+    # A single estimate is off by 2.4 mm and 7.3 mrad.
+    assert m < 1.2e-3
+    assert rad < 3.7e-3
+
+
+def test_a_tag_that_moves_and_turns_is_predicted_ahead() -> None:
+    tracker = TargetTracker()
+    feed(tracker, line, 3.0)
+    target = predicted(tracker, 3.2)
+    m, rad = target.T_base_target.distance_to(line(3.2))
+    assert m < 1e-4
+    assert rad < 1e-4
+    assert target.timestamp == pytest.approx(3.2)
+    assert target.age == pytest.approx(0.2)
+
+
+def test_the_twist_is_that_of_the_target_in_its_own_frame() -> None:
+    T_tag_target = Transform.from_xyz_rpy((0.02, -0.05, 0.1), (3.0, 0.1, 0.5))
+    tracker = TargetTracker(T_tag_target=T_tag_target)
+    feed(tracker, line, 3.0)
+    a, b = (predicted(tracker, t).T_base_target for t in (3.0, 3.001))
+    assert np.allclose(predicted(tracker, 3.0).twist, (a.inv() @ b).log() / 1e-3, atol=1e-3)
+    assert a.distance_to(line(3.0) @ T_tag_target)[0] < 1e-4
+
+
+def test_the_stated_covariance_is_consistent_with_the_errors() -> None:
+    squared: list[float] = []
+    for seed in range(60):
+        tracker = TargetTracker()
+        feed(tracker, lambda _t: T_BASE_TAG, 1.0, noisy=True, seed=seed)
+        target = predicted(tracker, 1.05)
+        xi = (target.T_base_target.inv() @ T_BASE_TAG).log()
+        squared.append(float(xi @ np.linalg.solve(target.covariance, xi)) / 6.0)
+    # The motion model allows for motion that a still tag does not make: the statement is on the safe side.
+    assert 0.1 < np.mean(squared) < 1.3
+
+
+def test_the_error_of_the_camera_pose_does_not_average_out_of_the_covariance() -> None:
+    camera = np.diag([2e-3, 2e-3, 2e-3, 5e-3, 5e-3, 5e-3]) ** 2
+    with_camera, without = TargetTracker(camera_covariance=camera), TargetTracker()
+    for tracker in (with_camera, without):
+        feed(tracker, lambda _t: T_BASE_TAG, 2.0)
+    T_tag_camera = T_BASE_TAG.inv() @ T_BASE_CAMERA
+    added = predicted(with_camera, 2.0).covariance - predicted(without, 2.0).covariance
+    Ad = T_tag_camera.adjoint()
+    assert np.allclose(added, Ad @ camera @ Ad.T, rtol=1e-6, atol=1e-12)
+
+
+def test_a_flipped_estimate_is_taken_by_its_other_solution() -> None:
+    tracker = TargetTracker()
+    feed(tracker, lambda _t: T_BASE_TAG, 0.5)
+    outcome = tracker.update(seen(T_BASE_TAG, 0.55, flip=True), T_BASE_CAMERA)
+    assert outcome is UpdateOutcome.FLIPPED
+    assert predicted(tracker, 0.55).T_base_target.distance_to(T_BASE_TAG)[1] < 1e-3
+
+
+def test_a_track_that_starts_on_the_wrong_solution_is_put_right() -> None:
+    tracker = TargetTracker()
+    tracker.update(seen(T_BASE_TAG, 0.0, flip=True, errors=(0.30, 0.31)), T_BASE_CAMERA)
+    assert predicted(tracker, 0.0).T_base_target.distance_to(T_BASE_TAG)[1] > 0.5
+    for k in range(1, 10):
+        tracker.update(seen(T_BASE_TAG, k * PERIOD, errors=(0.2, 0.4)), T_BASE_CAMERA)
+    assert predicted(tracker, 0.3).T_base_target.distance_to(T_BASE_TAG)[1] < 1e-3
+
+
+def test_an_outlier_is_rejected_and_leaves_the_track_alone() -> None:
+    tracker = TargetTracker()
+    feed(tracker, lambda _t: T_BASE_TAG, 0.5)
+    elsewhere = Transform.from_translation((0.1, 0.0, 0.0)) @ T_BASE_TAG
+    assert tracker.update(seen(elsewhere, 0.55), T_BASE_CAMERA) is UpdateOutcome.REJECTED
+    assert predicted(tracker, 0.55).T_base_target.distance_to(T_BASE_TAG)[0] < 1e-4
+    assert tracker.last_seen == pytest.approx(0.5)
+
+
+def test_a_tag_that_was_carried_off_is_found_again_after_a_few_frames() -> None:
+    tracker = TargetTracker()
+    feed(tracker, lambda _t: T_BASE_TAG, 0.5)
+    elsewhere = Transform.from_translation((0.1, 0.0, 0.0)) @ T_BASE_TAG
+    outcomes = [tracker.update(seen(elsewhere, 0.55 + k * PERIOD), T_BASE_CAMERA) for k in range(7)]
+    assert outcomes[:4] == [UpdateOutcome.REJECTED] * 4
+    assert outcomes[4] is UpdateOutcome.STARTED
+    assert predicted(tracker, 0.8).T_base_target.distance_to(elsewhere)[0] < 1e-3
+
+
+@pytest.mark.parametrize("late", [0.0, -0.1])
+def test_duplicates_and_frames_from_the_past_are_ignored(late: float) -> None:
+    tracker = TargetTracker()
+    feed(tracker, line, 1.0)
+    newest = tracker.last_seen
+    before = predicted(tracker, 1.1).T_base_target
+    assert tracker.update(seen(T_BASE_TAG, newest + late), T_BASE_CAMERA) is UpdateOutcome.IGNORED
+    assert predicted(tracker, 1.1).T_base_target == before
+
+
+def test_a_gap_is_bridged_with_growing_uncertainty_and_age_until_the_track_is_lost() -> None:
+    tracker = TargetTracker(settings=TrackerSettings(lost_after_s=1.0))
+    feed(tracker, line, 1.0)
+    targets = [predicted(tracker, t) for t in (1.1, 1.4, 1.9)]
+    traces = [float(np.trace(target.covariance[:3, :3])) for target in targets]
+    assert traces == sorted(traces)
+    assert traces[2] > 10 * traces[0]
+    assert [target.age for target in targets] == pytest.approx([0.1, 0.4, 0.9])
+    assert targets[1].T_base_target.distance_to(line(1.4))[0] < 5e-3
+    assert tracker.predict(2.1) is None
+
+
+def test_a_lost_target_starts_anew_when_it_comes_back() -> None:
+    tracker = TargetTracker()
+    feed(tracker, lambda _t: T_BASE_TAG, 0.5)
+    elsewhere = Transform.from_translation((0.3, 0.0, 0.0)) @ T_BASE_TAG
+    assert tracker.update(seen(elsewhere, 3.0), T_BASE_CAMERA) is UpdateOutcome.STARTED
+    assert predicted(tracker, 3.0).T_base_target.distance_to(elsewhere)[0] < 1e-9
+
+
+def test_nothing_is_predicted_before_the_first_sight_and_after_a_reset() -> None:
+    tracker = TargetTracker()
+    assert tracker.predict(0.0) is None
+    feed(tracker, lambda _t: T_BASE_TAG, 0.5)
+    tracker.reset()
+    assert tracker.predict(0.5) is None
+    assert tracker.last_seen == -np.inf
