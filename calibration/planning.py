@@ -12,35 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import batch
+from calibration.candidates import Workcell, board_points
 from calibration.chain import ChainState, camera_board, derivatives
-from calibration.clearance import Clearance, board_plate
+from calibration.clearance import Clearance
 from calibration.evidence import Corners
-from calibration.lens import project
 from calibration.values import ArmNoise
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import TransformLike, as_transform
-from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Floats
+from vision_ik.types import Board, BoardDetection, CameraIntrinsics, Floats
 
 _WANTED_TRANSLATION = 1.5e-3
 """[m] Errors of the camera's position and orientation are weighed ..."""
 _WANTED_ROTATION = np.deg2rad(0.2)
 """[rad] ... by what is wanted of each."""
-_LARGEST_TILT = np.deg2rad(50.0)
-"""Between the board's normal and the line of sight: beyond, corners smear."""
-_LIMIT_MARGIN = 0.05
-"""[rad], [m] Kept from joint limits."""
-_IMAGE_MARGIN = 0.05
-"""Share of the image kept free along its border: the guess may be off."""
-_SMALLEST_SQUARE = 14.0
-"""[px] Marker edges below are not read reliably: the far end of the distance band."""
-_LARGEST_SHARE = 0.8
-"""Share of the image's height the board may fill: the near end of the distance band."""
-_KEPT_SHARE = 0.6
-"""Of the reachable candidates: the farthest ones cost time and tell little that nearer ones do not."""
-_FEWEST_KEPT = 150
 _EXCHANGES = 2
 _TYPICAL_ARM = ArmNoise(translation=0.3e-3, rotation=float(np.deg2rad(0.05)))
 
@@ -106,24 +93,10 @@ def plan_views(
     """
     X, Y = as_transform(T_mount_camera), as_transform(T_holder_board)
     start = np.asarray(robot.home if q_start is None else q_start, dtype=np.float64)
-    to_hand = mount == "eye_to_hand"
-    clearance = Clearance(
-        robot=robot,
-        floor=floor,
-        plate=board_plate(Y, board) if to_hand else np.empty((0, 3)),
-        obstacle=X.translation if to_hand else None,
+    workcell = Workcell(
+        solver=solver, intrinsics=intrinsics, board=board, mount=mount, T_mount_camera=X, T_holder_board=Y, floor=floor
     )
-    seen = _board_poses(board, intrinsics, samples, np.random.default_rng(seed))
-    X_seen = X.matrix @ seen
-    Ts_base_flange = X_seen @ Y.inv().matrix if to_hand else Y.matrix @ batch.inverses(X_seen)
-    solved = solver.solve_batch(Ts_base_flange @ solver.T_flange_tool.matrix, start)
-    inside = (solved.q > robot.lower + _LIMIT_MARGIN) & (solved.q < robot.upper - _LIMIT_MARGIN)
-    good = solved.converged & inside.all(axis=1)
-    good[good] = clearance.clear(solved.q[good])
-    postures = _near(solved.q[good], start, robot.velocity)
-    # From the start every posture shall be reached in a straight line: the way round any obstacle.
-    if clearance.clear(start[None])[0]:
-        postures = postures[clearance.paths_clear(start, postures)]
+    postures = workcell.postures(start, samples, np.random.default_rng(seed))
     if len(postures) < n:
         raise CalibrationError(
             f"Only {len(postures)} of {samples} board poses in view of the camera can be reached; {n} are wanted.",
@@ -142,7 +115,7 @@ def plan_views(
     chosen = [chosen[i] for i in order]
     return ViewPlan(
         postures=postures[chosen],
-        ways=_ways(postures[chosen], start, clearance),
+        ways=_ways(postures[chosen], start, workcell.clearance),
         Ts_camera_board=camera_board(state, flanges, mount)[chosen],
         sigma_translation=float(np.sqrt(np.trace(covariance[:3, :3]))),
         sigma_rotation=float(np.sqrt(np.trace(covariance[3:6, 3:6]))),
@@ -180,52 +153,6 @@ def choose(views: Floats, known: Floats, n: int) -> list[int]:
     return chosen
 
 
-def board_points(board: Board) -> Floats:
-    """Return all (N, 3) points a detector can find on a board [m]."""
-    corners = np.concatenate(list(board.markers.values()))
-    return np.concatenate([corners, board.chess_corners]) if isinstance(board, CharucoBoard) else corners
-
-
-def _board_poses(board: Board, intrinsics: CameraIntrinsics, samples: int, rng: np.random.Generator) -> Floats:
-    """Draw (N, 4, 4) Ts_camera_board in which the whole board is in the picture, of ``samples`` tries."""
-    near, far = distance_band(board, intrinsics)
-    distance = np.exp(rng.uniform(np.log(near), np.log(far), samples))
-    margin = _IMAGE_MARGIN * np.array([intrinsics.width, intrinsics.height])
-    size = np.array([intrinsics.width, intrinsics.height])
-    pixel = rng.uniform(margin, size - margin, (samples, 2))
-    K = intrinsics.K
-    rays = np.column_stack([(pixel - K[:2, 2]) / np.diag(K)[:2], np.ones(samples)])
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    # Turn the optical axis to the ray, tilt about a random axis across it, roll about the normal.
-    azimuth, roll = rng.uniform(-np.pi, np.pi, (2, samples))
-    tilt = _LARGEST_TILT * np.sqrt(rng.uniform(0.0, 1.0, samples))
-    across = np.column_stack([np.cos(azimuth), np.sin(azimuth), np.zeros(samples)])
-    axis = np.cross([0.0, 0.0, 1.0], rays)
-    sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    aim = axis / np.maximum(sine, 1e-12) * np.arctan2(sine, rays[:, 2:])
-    facing = np.diag([1.0, -1.0, -1.0])  # board x right, y up, z toward the camera
-    about_z = np.column_stack([np.zeros((samples, 2)), roll])
-    R = _rotations(aim) @ _rotations(across * tilt[:, None]) @ facing @ _rotations(about_z)
-    width, height = board.size_m
-    T = np.tile(np.eye(4), (samples, 1, 1))
-    T[:, :3, :3] = R
-    T[:, :3, 3] = rays * distance[:, None] - R @ np.array([0.5 * width, 0.5 * height, 0.0])
-    corners = np.array([[0, 0, 0], [width, 0, 0], [width, height, 0], [0, height, 0]], dtype=np.float64)
-    points = np.einsum("nab,kb->nka", R, corners) + T[:, None, :3, 3]
-    uv = project(points.reshape(-1, 3), intrinsics)[0].reshape(samples, -1, 2)
-    inside = ((uv > margin) & (uv < size - 1 - margin)).all(axis=(1, 2))
-    return T[inside & (points[..., 2] > 0.5 * near).all(axis=1)]
-
-
-def distance_band(board: Board, intrinsics: CameraIntrinsics) -> tuple[float, float]:
-    """Return the nearest and farthest distance [m] at which the board is seen well."""
-    focal = float(np.sqrt(intrinsics.K[0, 0] * intrinsics.K[1, 1]))
-    near = focal * max(board.size_m) / (_LARGEST_SHARE * min(intrinsics.width, intrinsics.height))
-    edge = board.marker_m if isinstance(board, CharucoBoard) else board.tag_m
-    far = focal * edge / _SMALLEST_SQUARE
-    return near, max(far, 1.2 * near)
-
-
 def _information(
     state: ChainState,
     flanges: Floats,
@@ -243,13 +170,6 @@ def _information(
     arm = np.array([arm_sigma.translation] * 3 + [arm_sigma.rotation] * 3) ** 2
     V = pixel_sigma**2 * seen.covariance + A * arm @ np.swapaxes(A, 1, 2)
     return np.swapaxes(D, 1, 2) @ np.linalg.solve(V, D)
-
-
-def _near(postures: Floats, start: Floats, velocity: Floats) -> Floats:
-    """Return the share of the postures (N, n) that is reached soonest."""
-    time = np.abs((postures - start) / velocity).max(axis=1)
-    kept = max(_FEWEST_KEPT, int(_KEPT_SHARE * len(postures)))
-    return postures[np.argsort(time, kind="stable")[:kept]]
 
 
 def _ways(postures: Floats, start: Floats, clearance: Clearance) -> tuple[Floats, ...]:
@@ -285,9 +205,3 @@ def _shortest_tour(postures: Floats, start: Floats, velocity: Floats) -> list[in
 
 def _length(tour: list[int], time: Floats) -> float:
     return float(time[tour[:-1], tour[1:]].sum())
-
-
-def _rotations(vectors: Floats) -> Floats:
-    twists = np.zeros((len(vectors), 6))
-    twists[:, 3:] = vectors
-    return batch.exp(twists)[:, :3, :3]
