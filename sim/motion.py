@@ -57,5 +57,7 @@ class Motion:
         """Return the integral of a speed that rises as 3 s^2 - 2 s^3 over the ramp."""
         if t >= self.ramp_s:
             return t - 0.5 * self.ramp_s
-        s = max(t, 0.0) / self.ramp_s
+        if t <= 0.0:
+            return 0.0
+        s = t / self.ramp_s
         return self.ramp_s * (s**3 - 0.5 * s**4)
