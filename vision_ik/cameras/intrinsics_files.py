@@ -46,9 +46,12 @@ def _from_opencv(file: Path, text: str, size: tuple[int, int] | None) -> CameraI
     with quiet_opencv():
         try:
             storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        except cv2.error as error:
+        except (cv2.error, SystemError) as error:  # the constructor wraps OpenCV's error in a SystemError
+            cause = error.__cause__ if isinstance(error, SystemError) else error
             raise ConfigError(
-                f"{file} is no valid OpenCV file: {error.err}.", "Write it again with cv2.FileStorage.", path=file
+                f"{file} is no valid OpenCV file: {getattr(cause, 'err', None) or cause}.",
+                "Write it again with cv2.FileStorage.",
+                path=file,
             ) from error
     K, distortion = (_matrix(storage, keys) for keys in (_MATRIX_KEYS, _DISTORTION_KEYS))
     width, height = (_first(storage, keys) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS))

@@ -60,6 +60,7 @@ class LiveCamera(BaseCamera):
         fov: float | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self.source = source
         self.mismatches = grabber.mismatches
         self._grabber = grabber
         self._clock = clock or MonotonicClock()
@@ -132,6 +133,15 @@ class LiveCamera(BaseCamera):
         self._stop.set()
         self._thread.join(_JOIN_TIMEOUT)
 
+    def _broken(self, error: Exception) -> FrameReadError:
+        failure = FrameReadError(
+            f"{self.source} failed while reading: {type(error).__name__}: {error}.",
+            "Open it again; if it happens again, please report it.",
+            source=self.source,
+        )
+        failure.__cause__ = error
+        return failure
+
     def _capture(self) -> None:
         """Run in the thread: only here is the device touched, for drivers crash when released while reading."""
         index = 0
@@ -143,9 +153,9 @@ class LiveCamera(BaseCamera):
                     self._newest = image, timestamp, index
                     self._news.notify_all()
                 index += 1
-        except FrameReadError as failure:
+        except Exception as error:  # whatever it is, the reader must hear of it, not wait for ever
             with self._news:
-                self._failure = failure
+                self._failure = error if isinstance(error, FrameReadError) else self._broken(error)
                 self._news.notify_all()
         finally:
             self._grabber.release()

@@ -9,6 +9,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from vision_ik.cameras.base import StoredCamera
@@ -52,8 +53,8 @@ class VideoCamera(StoredCamera):
             if not self._container.streams.video:
                 raise FrameReadError(f"{path} holds no video.", "Give a file with a video stream.", path=path)
             stream = self._container.streams.video[0]
-            stream.thread_type = "AUTO"
-            self._promised = int(stream.frames)
+            stream.thread_type = "SLICE"  # frame threads lose what they hold when a later packet is broken
+            self._promised = _promised_duration(self._container)
             self._rate = float(stream.average_rate or _FALLBACK_RATE)
             self._frames: Iterator[VideoFrame] = self._container.decode(stream)
             self._decoded = 0
@@ -85,6 +86,7 @@ class VideoCamera(StoredCamera):
     def _take(self) -> tuple[Image, CameraIntrinsics]:
         if self._next is None:
             failure, self._failure = self._failure, None
+            self._next = self._decode()  # a reader who goes on gets what comes after the damage
             raise failure or self._unreadable(None)
         image = self._next[1]
         self._next = self._decode()  # one ahead, so that the end is known when the last frame is given
@@ -98,13 +100,13 @@ class VideoCamera(StoredCamera):
             self._failure = self._unreadable(error)
             return None
         if frame is None:
-            if self._decoded < self._promised - 1:  # some encoders count one frame too many
-                self._failure = FrameReadError(
-                    f"{self._path} is cut off: {self._decoded} of {self._promised} frames could be read.",
-                    "Copy it again from where it came, or go on without the rest.",
-                    path=self._path,
-                    frames=self._decoded,
-                )
+            # Some encoders count a frame or two too many into the duration.
+            if self._promised is not None and self._last + 3.0 / self._rate < 0.95 * self._promised:
+                self._failure = self._cut_off(f"it ends at {self._last:.2f} s of {self._promised:.2f} s")
+                self._promised = None
+            return None
+        if frame.is_corrupt:
+            self._failure = self._cut_off(f"data of frame {self._decoded} are missing")
             return None
         moment = self._time(frame), _upright(frame)
         self._decoded += 1
@@ -123,6 +125,14 @@ class VideoCamera(StoredCamera):
         self._last = stamp
         return stamp
 
+    def _cut_off(self, detail: str) -> FrameReadError:
+        return FrameReadError(
+            f"{self._path} is cut off or damaged: {detail}.",
+            "Copy it again from where it came, or go on without the rest.",
+            path=self._path,
+            frames=self._decoded,
+        )
+
     def _unreadable(self, error: Exception | None) -> FrameReadError:
         detail = "no frame could be decoded" if error is None else str(getattr(error, "strerror", None) or error)
         return FrameReadError(
@@ -130,6 +140,17 @@ class VideoCamera(StoredCamera):
             "Check the file with another player, or convert it to H.264 in MP4.",
             path=self._path,
         )
+
+
+def _promised_duration(container: InputContainer) -> float | None:
+    """Return how long a video should be [s], None where the file does not say for sure.
+
+    FFmpeg marks the broken last frame of most cut-off files; of Matroska and WebM it drops
+    it without a word, but their header says the duration. With sound, that is the sound's.
+    """
+    if "matroska" not in container.format.name or len(container.streams) > 1 or container.duration is None:
+        return None
+    return container.duration / av.time_base
 
 
 def _upright(frame: VideoFrame) -> Image:

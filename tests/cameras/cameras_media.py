@@ -1,0 +1,105 @@
+"""Media written for the tests: pictures, videos with uneven times, a webcam over loopback."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+from av.video.stream import VideoStream
+
+from vision_ik.types import Image
+
+
+def flat_image(level: int, width: int = 64, height: int = 48) -> Image:
+    """Return a BGR picture of one brightness."""
+    return np.full((height, width, 3), level, dtype=np.uint8)
+
+
+def write_video(
+    path: Path, levels: Sequence[int], times: Sequence[float], codec: str = "mpeg4", *, noise: int = 0
+) -> Path:
+    """Write one frame per level, at the times given [s]; noise [grey levels] makes its data large.
+
+    An MP4 has its index in front, so that a cut-off one can still be opened.
+    """
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = cast("VideoStream", container.add_stream(codec, rate=1000))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for level, t in zip(levels, times, strict=True):
+            image = (
+                flat_image(level) // 2 + rng.integers(0, noise, (48, 64, 3), dtype=np.uint8)
+                if noise
+                else flat_image(level)
+            )
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts, frame.time_base = round(t * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+class MjpegSender:
+    """A webcam on loopback: multipart JPEG whose brightness counts the pictures."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.silent = threading.Event()
+        self.sent = 0
+        sender = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                while not sender.stopped.is_set():
+                    if not sender.silent.is_set() and not sender.send_one(self):
+                        return
+                    time.sleep(0.01)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Keep the test's output clean."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/video.mjpg"
+
+    def send_one(self, handler: BaseHTTPRequestHandler) -> bool:
+        """Write one part of the stream; return whether the receiver still listens."""
+        _, jpeg = cv2.imencode(".jpg", flat_image(self.sent % 200))
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}\r\n\r\n"
+        try:
+            handler.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        self.sent += 1
+        return True
+
+    def stop(self) -> None:
+        """Hang up and stop listening."""
+        self.stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def mjpeg_sender() -> Generator[MjpegSender]:
+    """Run a sender for the duration of a test."""
+    sender = MjpegSender()
+    try:
+        yield sender
+    finally:
+        sender.stop()
