@@ -128,8 +128,8 @@ class SetpointGuard:
         coast = self.settings.watchdog_s if coast is None else coast
         speed = np.abs(dq)
         room = np.where(dq > 0, self._upper - q, q - self._lower)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            until_limit = np.where(speed > 0, (room - speed**2 / (2 * self._acceleration)) / speed, coast)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            until_limit = np.where(speed > _AT_REST, (room - speed**2 / (2 * self._acceleration)) / speed, coast)
         self._coast_s = np.clip(until_limit, 0.0, coast)
 
     def _braking_speed(self, room: Floats, dt: float) -> Floats:

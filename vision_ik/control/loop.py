@@ -110,33 +110,25 @@ class ServoLoop:
         q = self._q_solved
         return q is not None and bool(np.abs(self.trajectory.inside(q) - self.trajectory.q).max() < 1e-4)
 
-    def observe(self, state: JointState) -> None:
-        """Take in a joint state."""
-        self._history.add(state)
-
-    def see(self, frame: Frame) -> tuple[list[TagDetection], list[PoseEstimate]]:
-        """Take in a frame that will not come with a tick (an older one of several); return what it shows."""
-        q = self._history.at(frame.timestamp)
-        return self.sight.take(frame, self._rig.T_base_camera(Transform(self.robot.forward(q))))
-
-    def tick(self, now: float, state: JointState, frame: Frame | None = None) -> ServoStep:
+    def tick(
+        self, now: float, state: JointState, frame: Frame | None = None, *, earlier: Sequence[Frame] = ()
+    ) -> ServoStep:
         """Decide on one command.
 
         Args:
             now: Time of the tick [s].
             state: Newest of the arm.
-            frame: That came in since the last tick, if any.
+            frame: The newest that came in since the last tick, if any.
+            earlier: Frames that came in before it since the last tick, oldest first.
 
         Returns:
-            The step; its command is a proposal until `sent` confirms it.
+            The step; its command is a proposal until `sent` confirms it. Whatever the detector or the
+            solver raises is in its verdict, which stops the arm.
         """
         dt = self._begin(now, state)
         self._history.add(state)
         begin = perf_counter()
-        detections: list[TagDetection] = []
-        poses: list[PoseEstimate] = []
-        if frame is not None:
-            detections, poses = self.see(frame)
+        detections, poses = self._see_all(frame, earlier)
         seen = perf_counter()
         target, solution, verdict = self._decide(now, state)
         solved = perf_counter()
@@ -156,10 +148,27 @@ class ServoLoop:
             timings={"see": seen - begin, "solve": solved - seen, "limit": limited - solved},
         )
 
+    def resume(self) -> None:
+        """Go on after a stop, softly, from where the arm then stands."""
+        self.supervisor.resume()
+        self._last_tick = self._moving_since = self._q_solved = None
+
     def sent(self, command: JointCommand) -> None:
         """Go on from what the arm's guard let through."""
         if command.clipped_by:
             self.trajectory.reset(command.q, command.dq)
+
+    def _see_all(self, newest: Frame | None, earlier: Sequence[Frame]) -> tuple[list[TagDetection], list[PoseEstimate]]:
+        """Take in frames; return what the newest shows."""
+        detections: list[TagDetection] = []
+        poses: list[PoseEstimate] = []
+        try:
+            for frame in (*earlier, newest) if newest is not None else earlier:
+                T_base_flange = Transform(self.robot.forward(self._history.at(frame.timestamp)))
+                detections, poses = self.sight.take(frame, self._rig.T_base_camera(T_base_flange))
+        except Exception as error:  # the caller's own code: the arm is stopped, then the loop's end raises it
+            self.supervisor.stop_for(error, "detector")
+        return detections, poses
 
     def _begin(self, now: float, state: JointState) -> float:
         """Return the time to step [s]; start from the arm's posture after a gap."""
@@ -180,7 +189,10 @@ class ServoLoop:
         verdict = self.supervisor.judge_target(now, self.sight.last_seen, self.sight.trouble)
         if verdict is not None or target is None:
             return target, None, verdict or Verdict(mode=Mode.IDLE)
-        solution = self._solve(target)
+        try:
+            solution = self._solve(target)
+        except Exception as error:  # as above
+            return target, None, self.supervisor.stop_for(error, "solver")
         p_base = target.T_base_target.translation
         return target, solution, self.supervisor.judge_goal(now, self.sight.last_seen, p_base, solution)
 

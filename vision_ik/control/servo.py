@@ -100,14 +100,7 @@ def _step(feed: FrameFeed, arm: Arm, loop: ServoLoop, now: float) -> ServoStep:
         return _powerless(now, supervisor.stop_for(error, "arm"))
     frames = _frames(feed, loop, now)
     read = perf_counter()
-    try:
-        loop.observe(state)
-        for frame in frames[:-1]:
-            loop.see(frame)
-        step = loop.tick(now, state, frames[-1] if frames else None)
-    except Exception as error:  # the caller's detector or solver: stop first, raise when the arm stands
-        supervisor.stop_for(error, "detector or solver")
-        step = loop.tick(now, state)
+    step = loop.tick(now, state, frames[-1] if frames else None, earlier=frames[:-1])
     proposed = step.command
     if proposed is None:
         return step

@@ -28,7 +28,7 @@ class Mode(Enum):
     HOLDING = "holding"
     """Brought to a stop within the limits; goes on by itself when the reason is gone."""
     STOPPED = "stopped"
-    """Brought to a stop within the limits; only `Supervisor.resume` or a new loop goes on."""
+    """Brought to a stop within the limits; only `ServoLoop.resume` or a new loop goes on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,22 +68,23 @@ class Supervisor:
         """The verdict that stopped the loop, or None."""
         return self._stop
 
-    def stop(self, reason: str, remedy: str, *, error: Exception | None = None, **facts: object) -> Verdict:
+    def stop(
+        self, reason: str, remedy: str, *, facts: Mapping[str, object] | None = None, error: Exception | None = None
+    ) -> Verdict:
         """Stop, on request or because of a fault; the first reason is kept."""
         if self._stop is None:
-            self._stop = Verdict(mode=Mode.STOPPED, reason=reason, remedy=remedy, facts=facts, error=error)
+            self._stop = Verdict(mode=Mode.STOPPED, reason=reason, remedy=remedy, facts=facts or {}, error=error)
         return self._stop
 
     def stop_for(self, error: Exception, source: str) -> Verdict:
         """Stop because ``source`` ("camera", "arm", "detector", ...) raised ``error``."""
         if isinstance(error, VisionIkError):
-            return self.stop(error.cause, error.remedy, error=error, source=source, **error.facts)
-        return self.stop(
-            f"The {source} raised {type(error).__name__}: {error}.", f"Mend the {source}.", error=error, source=source
-        )
+            return self.stop(error.cause, error.remedy, facts={**error.facts, "source": source}, error=error)
+        cause = f"The {source} raised {type(error).__name__}: {error}."
+        return self.stop(cause, f"Mend the {source}.", facts={"source": source}, error=error)
 
     def resume(self) -> None:
-        """Go on after a stop; the arm starts softly."""
+        """Forget the stop; see `ServoLoop.resume`."""
         self._stop = None
 
     def judge_state(self, now: float, state: JointState, setpoint: Floats) -> Verdict | None:
@@ -103,8 +104,7 @@ class Supervisor:
                 f"Joint {self._names[worst]} is {error[worst]:.3f} rad from its set-point; "
                 f"at most {self.settings.max_tracking_error:.3f} rad is allowed.",
                 "Look for a collision, a brake or a lost connection, then start anew.",
-                joint=self._names[worst],
-                tracking_error=float(error[worst]),
+                facts={"joint": self._names[worst], "tracking_error": float(error[worst])},
             )
         age = now - state.timestamp
         if age > self.settings.max_state_age:

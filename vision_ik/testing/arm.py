@@ -17,7 +17,7 @@ Fault: TypeAlias = Literal["nan", "disconnect", "stuck"]
 
 
 class FakeArm(GuardedArm):
-    """Follows its set-points exactly, or with a first-order lag.
+    """Follows its set-points exactly, also between commands, or with a first-order lag.
 
     Args:
         limits: Of the joints.
@@ -63,8 +63,6 @@ class FakeArm(GuardedArm):
         self._require_connected()
         self._move()
         self._goal = q
-        if self._lag == 0.0 and self.fault != "stuck":
-            self._actual, self._speed = q, dq
         self.written.append((self._updated, q, dq))
 
     def _stop_raw(self) -> None:
@@ -79,6 +77,8 @@ class FakeArm(GuardedArm):
         dt, self._updated = now - self._updated, now
         if self.fault == "stuck":
             self._speed = np.zeros(self.limits.n)
+        elif self._lag == 0.0 and self.written:
+            self._actual, self._speed = self._guard.at(now)
         elif self._lag > 0.0 and dt > 0.0:
             before = self._actual
             self._actual = self._goal + (before - self._goal) * np.exp(-dt / self._lag)
