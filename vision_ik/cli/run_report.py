@@ -46,11 +46,12 @@ def command_line() -> str:
 
 
 def trace_plots(trace: Trace, robot: RobotModel, ik_durations: list[float]) -> list[Plot]:
-    """Return the plots that every run has: error, path, joints, IK time."""
-    if not trace.times:
+    """Return the plots that every run has: error, path, joints, IK time; none when nothing was followed."""
+    if not any(trace.names):
         return []
     times = np.array(trace.times) - trace.times[0]
     lost = np.array([not name for name in trace.names])
+    joints = plots.joint_positions(times, np.array(trace.q), robot.joint_names, robot.sample_lower, robot.sample_upper)
     return [
         Plot(
             title="Tool against the tracked target",
@@ -58,12 +59,7 @@ def trace_plots(trace: Trace, robot: RobotModel, ik_durations: list[float]) -> l
             caption="As the program sees it: measured posture against the target's estimate. Shaded: no target.",
         ),
         Plot(title="Path", figure=plots.paths(np.array(trace.targets), np.array(trace.tools))),
-        Plot(
-            title="Joints",
-            figure=plots.joint_positions(
-                times, np.array(trace.q), robot.joint_names, robot.sample_lower, robot.sample_upper
-            ),
-        ),
+        Plot(title="Joints", figure=joints),
         Plot(title="Inverse kinematics", figure=plots.ik_times(ik_durations)),
     ]
 

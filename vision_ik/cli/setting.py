@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ from vision_ik.types import Camera, CameraIntrinsics, Frame, Image, PoseEstimate
 if TYPE_CHECKING:
     from vision_ik.cli.run import Options
 
-_FROM_BEHIND = look_at((-0.75, -1.2, 1.0), (0.4, 0.0, 0.35))
+_FROM_BEHIND = look_at((-0.7, -1.65, 1.15), (0.3, 0.0, 0.38))
 """T_world_camera of the third-person picture of an arm that reaches forward to a tag facing it."""
 ASSUMED_SIZE_M = 0.05
 """[m] Edge of a tag that nobody measured."""
@@ -152,7 +153,7 @@ def open_setting(options: Options) -> Generator[Setting]:
     """
     rig, assumptions = _rig(options)
     robot = load_robot(rig.robot)
-    given = None if options.intrinsics is None else load_any_intrinsics(options.intrinsics)
+    given = None if options.intrinsics is None else _lens(options.intrinsics, options.source)
     with ExitStack() as stack:
         world = stack.enter_context(World())
         arm = stack.enter_context(BulletArm(world, robot))
@@ -224,6 +225,14 @@ def _rig(options: Options) -> tuple[Rig, list[str]]:
     if rig.T_mount_camera is None:
         assumptions.append("The camera's place is not known: the first seen tag was put within reach of the arm.")
     return mark_approximate(rig, assumptions), assumptions
+
+
+def _lens(file: Path, source: str) -> CameraIntrinsics:
+    """Read a lens file; where it does not say for which size of picture, it is that of the source."""
+    if file.suffix.lower() in {".yml", ".yaml", ".xml"} and not _is_live(source):
+        with open_camera(source) as camera:
+            return load_any_intrinsics(file, size=(camera.intrinsics.width, camera.intrinsics.height))
+    return load_any_intrinsics(file)
 
 
 def _is_live(source: str) -> bool:
