@@ -31,6 +31,8 @@ _LEAST_AGREEING = 0.5
 """Share of the views that must agree: below it nothing tells which of them are right."""
 _FEWEST_TO_JUDGE = 5
 """With fewer views, any of them could be the one that is wrong: none is left out."""
+_LARGEST_ARM = 50e-3
+"""[m] Noise no arm has: the chain is not the one that was told."""
 _POOR_SIGMA = 10e-3
 """[m] Predicted error above which the result is called poor."""
 
@@ -65,6 +67,14 @@ class Problem:
         used[usable] = agree | (len(agree) < _FEWEST_TO_JUDGE)
         self._check_agreement(used, usable)
         reached, verdicts, used = self._settle(used, usable, X, Y)
+        arm = float(np.sqrt(reached.variances.translation))
+        if arm > _LARGEST_ARM:
+            raise CalibrationError(
+                f"The views fit only if the arm is off by {arm * 1e3:.0f} mm in each.",
+                "Check who carries the camera (the mount), that flange poses are flange in base and not the inverse, "
+                "and that pictures and poses are paired.",
+                arm_noise=arm,
+            )
         if (used != usable).any():
             warnings = checks.check_motion(self.flanges[used])
         return self._result(reached, verdicts, used, excluded, warnings)
@@ -138,36 +148,10 @@ class Problem:
         excluded: dict[int, str],
         warnings: list[str],
     ) -> HandEyeResult:
-        reports: list[ViewReport] = []
-        for i, name in enumerate(self.names):
-            position, angle = float(verdicts.position[i]), float(verdicts.rotation[i])
-            reason = excluded.get(i, "")
-            if not used[i] and not reason:
-                reason = (
-                    f"contradicts the other views by {position * 1e3:.1f} mm and {np.rad2deg(angle):.2f} deg"
-                    f" (corners scatter by {verdicts.scatter[i]:.2f} px)"
-                )
-            if reason:
-                warnings = [*warnings, f"View {name} was left out: it {reason}."]
-            reports.append(
-                ViewReport(
-                    name=name,
-                    used=bool(used[i]),
-                    reason=reason,
-                    chi_square=float(verdicts.chi_square[i]),
-                    pixel_rms=float(verdicts.pixel_rms[i]),
-                    position_error=position,
-                    rotation_error=angle,
-                )
-            )
+        reports = self._reports(verdicts, used, excluded)
         covariance = adjusted_covariance(reached.model, reached.variances, self.free)
-        sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
-        if sigma > _POOR_SIGMA:
-            warnings = [*warnings, f"The camera's position is uncertain by {sigma * 1e3:.0f} mm: add views."]
-        agreement = _median(verdicts.chi_square[used]) / float(chi2.median(6))
-        if not all(self.free) and agreement > 2.0:
-            cause = f"The views scatter {np.sqrt(agreement):.1f} times as much as the given noise levels explain"
-            warnings = [*warnings, f"{cause}: the stated uncertainty is too small."]
+        left_out = [f"View {report.name} was left out: it {report.reason}." for report in reports if report.reason]
+        doubts = self._doubts(covariance, verdicts, used)
         evidence, n = self.evidence.select(used), int(used.sum())
         corners = float((0.5 * (evidence.residual_dof + 6.0)).sum())
         still = ChainState(reached.state.X, reached.state.Y, np.tile(np.eye(4), (n, 1, 1)))
@@ -184,11 +168,45 @@ class Problem:
                 rotation=float(np.sqrt(reached.variances.rotation)),
             ),
             noise_estimated=any(self.free),
-            views=tuple(reports),
+            views=reports,
             pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
             chain_rms=float(np.sqrt(chain.sum() / corners)),
-            warnings=tuple(warnings),
+            warnings=(*warnings, *left_out, *doubts),
         )
+
+    def _reports(self, verdicts: Verdicts, used: NDArray[np.bool_], excluded: dict[int, str]) -> tuple[ViewReport, ...]:
+        """Return what is to be said of each view."""
+        reports: list[ViewReport] = []
+        for i, name in enumerate(self.names):
+            position, angle = float(verdicts.position[i]), float(verdicts.rotation[i])
+            contradiction = (
+                f"contradicts the other views by {position * 1e3:.1f} mm and {np.rad2deg(angle):.2f} deg"
+                f" (corners scatter by {verdicts.scatter[i]:.2f} px)"
+            )
+            reports.append(
+                ViewReport(
+                    name=name,
+                    used=bool(used[i]),
+                    reason="" if used[i] else excluded.get(i, contradiction),
+                    chi_square=float(verdicts.chi_square[i]),
+                    pixel_rms=float(verdicts.pixel_rms[i]),
+                    position_error=position,
+                    rotation_error=angle,
+                )
+            )
+        return tuple(reports)
+
+    def _doubts(self, covariance: Floats, verdicts: Verdicts, used: NDArray[np.bool_]) -> list[str]:
+        """Return warnings about the result as a whole."""
+        doubts: list[str] = []
+        sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
+        if sigma > _POOR_SIGMA:
+            doubts.append(f"The camera's position is uncertain by {sigma * 1e3:.0f} mm: add views.")
+        agreement = _median(verdicts.chi_square[used]) / float(chi2.median(6))
+        if not all(self.free) and agreement > 2.0:
+            cause = f"The views scatter {np.sqrt(agreement):.1f} times as much as the given noise levels explain"
+            doubts.append(f"{cause}: the stated uncertainty is too small.")
+        return doubts
 
 
 def _median(values: Floats) -> float:

@@ -41,18 +41,9 @@ def check_detection(detection: BoardDetection, name: str) -> None:
     """Refuse corners no pose can be computed from.
 
     Raises:
-        CalibrationError: Lengths differ, values are not finite, too few corners, corners on a line,
-            or a board that cannot be in metres.
+        CalibrationError: Too few corners, corners on a line, or a board that cannot be in metres.
     """
-    board, image = np.asarray(detection.points_board), np.asarray(detection.points_image)
-    if board.ndim != 2 or image.ndim != 2 or board.shape[1:] != (3,) or image.shape[1:] != (2,):
-        cause = f"View {name} needs (N, 3) board points and (N, 2) pixels, not {board.shape} and {image.shape}."
-        raise CalibrationError(cause, "Check how the detection was put together.", view=name)
-    if len(board) != len(image):
-        cause = f"View {name} has {len(board)} board points but {len(image)} pixels."
-        raise CalibrationError(cause, "Give one pixel for each board point, in the same order.", view=name)
-    if not (np.isfinite(board).all() and np.isfinite(image).all()):
-        raise CalibrationError(f"View {name} holds NaN or infinity.", "Drop this view.", view=name)
+    board = detection.points_board
     if len(board) < MIN_CORNERS:
         cause = f"View {name} shows {len(board)} corners of the board; {MIN_CORNERS} are needed."
         raise CalibrationError(cause, "Drop this view, or show more of the board.", view=name)
@@ -66,6 +57,20 @@ def check_detection(detection: BoardDetection, name: str) -> None:
         raise CalibrationError(cause, "Give board points in metres (divide by 1000).", view=name)
 
 
+def check_count(views: int) -> None:
+    """Refuse too few views.
+
+    Raises:
+        CalibrationError: There are fewer than ``MIN_VIEWS``.
+    """
+    if views < MIN_VIEWS:
+        raise CalibrationError(
+            f"Only {views} usable {'view' if views == 1 else 'views'}; at least {MIN_VIEWS} are needed.",
+            "Add views from other postures; 10 to 15 well-spread ones give about a millimetre.",
+            views=views,
+        )
+
+
 def check_motion(Ts_base_flange: Floats) -> list[str]:
     """Refuse views whose flange orientations cannot tell the two unknown transforms apart.
 
@@ -76,12 +81,7 @@ def check_motion(Ts_base_flange: Floats) -> list[str]:
         CalibrationError: Too few views, no rotation, or rotation about one axis only.
     """
     n = len(Ts_base_flange)
-    if n < MIN_VIEWS:
-        raise CalibrationError(
-            f"Only {n} usable {'view' if n == 1 else 'views'}; a hand-eye calibration needs at least {MIN_VIEWS}.",
-            "Add views from other postures; 10 to 15 well-spread ones give about a millimetre.",
-            views=n,
-        )
+    check_count(n)
     i, j = np.triu_indices(n, 1)
     R = Ts_base_flange[:, :3, :3]
     turns = batch.rotation_vectors(np.swapaxes(R[i], 1, 2) @ R[j])

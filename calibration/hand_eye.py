@@ -58,6 +58,7 @@ def calibrate_hand_eye(
             what is missing.
     """
     _check_arguments(mount, pixel_sigma, arm_sigma)
+    checks.check_count(len(views))
     names = [view.name or str(i) for i, view in enumerate(views)]
     flanges = _stack([view.flange.matrix for view in views])
     for view, name in zip(views, names, strict=True):
@@ -110,6 +111,7 @@ def calibrate_hand_eye_poses(
     _check_arguments(mount, None, arm_sigma)
     flanges = _stack([Transform(T).matrix for T in np.asarray(Ts_base_flange, dtype=np.float64)])
     boards = _stack([Transform(T).matrix for T in np.asarray(Ts_camera_board, dtype=np.float64)])
+    checks.check_count(len(flanges))
     if len(flanges) != len(boards):
         raise CalibrationError(
             f"{len(flanges)} flange poses, but {len(boards)} board poses.", "Give them in pairs, in the same order."

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration import batch
 from calibration.chain import ChainState, camera_board, derivatives
+from calibration.checks import MIN_VIEWS
 from calibration.evidence import Evidence
 from calibration.joint_fit import JointFit
 from vision_ik.rig import Mount
@@ -66,6 +67,8 @@ def judge(
     residual = batch.log(seen @ batch.inverses(expected))
     chi_square, position, rotation = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     for i in range(n):
+        if used[i] and used.sum() <= MIN_VIEWS:
+            continue  # the rest are too few to predict it
         rest = _without(reached.solution.information, D[i], V[i], residual[i], bool(used[i]))
         if rest is None or not np.isfinite(residual[i]).all():
             continue

@@ -107,10 +107,7 @@ def calibrate_intrinsics(
     used = [i for i in range(len(detections)) if i not in reasons]
     _check_count(len(used), len(detections))
 
-    def fit(views: Sequence[int]) -> LensFit:
-        return calibrate_lens([detections[i] for i in views], image_size, model, coefficients)
-
-    reached = fit(used)
+    reached = calibrate_lens([detections[i] for i in used], image_size, model, coefficients)
     limit = max(_BLURRED_FLOOR, _BLURRED_RATIO * float(np.median(reached.view_rms)))
     blurred = {i: float(rms) for i, rms in zip(used, reached.view_rms, strict=True) if rms > limit}
     if blurred:
@@ -119,7 +116,7 @@ def calibrate_intrinsics(
         }
         used = [i for i in used if i not in blurred]
         _check_count(len(used), len(detections))
-        reached = fit(used)
+        reached = calibrate_lens([detections[i] for i in used], image_size, model, coefficients)
     covariance, inflation, held_out = _honest(detections, used, reached, image_size, model, coefficients, seed)
     intrinsics = replace(reached.intrinsics, covariance=covariance)
     coverage = _coverage([detections[i] for i in used], image_size)
@@ -137,13 +134,7 @@ def calibrate_intrinsics(
         ),
         warnings=(*warnings, *_advice(len(used), coverage)),
     )
-    relative = result.focal_sigma / float(intrinsics.K[0, 0])
-    if not relative < _LARGEST_FOCAL_SIGMA:
-        raise CalibrationError(
-            f"These {len(used)} views leave the focal length uncertain by {relative:.0%}.",
-            "Add views with the board tilted by 20 to 45 degrees in several directions.",
-            relative_sigma=relative,
-        )
+    _check_focal(result, len(used))
     return result
 
 
@@ -211,6 +202,16 @@ def _check_count(used: int, given: int) -> None:
             f"Only {used} of {given} views can be used; a lens calibration needs at least {_FEWEST_VIEWS}.",
             "Take 15 or more, with the board tilted, in all parts of the picture.",
             used=used,
+        )
+
+
+def _check_focal(result: IntrinsicsResult, used: int) -> None:
+    relative = result.focal_sigma / float(result.intrinsics.K[0, 0])
+    if not relative < _LARGEST_FOCAL_SIGMA:
+        raise CalibrationError(
+            f"These {used} views leave the focal length uncertain by {relative:.0%}.",
+            "Add views with the board tilted by 20 to 45 degrees in several directions.",
+            relative_sigma=relative,
         )
 
 

@@ -75,10 +75,7 @@ def read_observations(path: str | Path, *, board: Board | None = None) -> Observ
             return _from_pictures(file, entries, mount, board)
         width, height = (int(n) for n in data["image_size"])
         points = np.array(data["board"], dtype=np.float64)
-        views = tuple(
-            HandEyeView(T_base_flange=_pose(entry), detection=_corners(entry, points), name=str(entry.get("id", i)))
-            for i, entry in enumerate(entries)
-        )
+        views = tuple(_view(entry, str(entry.get("id", i)), points) for i, entry in enumerate(entries))
     except OSError as error:
         raise ConfigError(f"Could not read {file}: {error.strerror}.", "Check the path.", path=file) from error
     except KeyError as error:
@@ -139,11 +136,15 @@ def _from_pictures(file: Path, entries: list[dict[str, Any]], mount: Mount | Non
     return Observations(views=tuple(views), image_size=size, mount=mount, unseen=tuple(unseen))
 
 
-def _corners(entry: Mapping[str, Any], board: Floats) -> BoardDetection:
-    pixels = np.array(entry["corners"], dtype=np.float64)
+def _view(entry: Mapping[str, Any], name: str, board: Floats) -> HandEyeView:
+    T_base_flange = _pose(entry)
     ids = entry.get("ids")
-    points = board if ids is None else board[np.array(ids, dtype=np.int64)]
-    return BoardDetection(points_board=points, points_image=pixels, timestamp=0.0)
+    try:
+        points = board if ids is None else board[np.array(ids, dtype=np.int64)]
+        detection = BoardDetection(points_board=points, points_image=entry["corners"], timestamp=0.0)
+    except (IndexError, ValueError) as error:
+        raise ValueError(f"view {name}: {error}") from error
+    return HandEyeView(T_base_flange=T_base_flange, detection=detection, name=name)
 
 
 def _pose(entry: Mapping[str, Any]) -> Transform:

@@ -1,0 +1,102 @@
+"""Views from files: both formats, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from calibration_stage import BOARD, LENS, make_stage
+
+from calibration import calibrate_hand_eye, read_observations
+from vision_ik.errors import ConfigError, InvalidPoseError
+from vision_ik.tags import render_board
+
+
+def document(rng: np.random.Generator) -> dict[str, Any]:
+    stage = make_stage(rng, "eye_in_hand", 6)
+    return {
+        "config": "eye_in_hand",
+        "image_size": [640, 480],
+        "board": BOARD.chess_corners.tolist(),
+        "views": [
+            {
+                "id": i,
+                # Files keep few digits.
+                "T_base_gripper": np.round(view.flange.matrix, 6).tolist(),
+                "corners": view.detection.points_image.tolist(),
+                "ids": list(range(24)) if i % 2 else None,
+            }
+            for i, view in enumerate(stage.views)
+        ],
+    }
+
+
+def test_corners_and_poses_are_read_and_calibrate(tmp_path: Path, rng: np.random.Generator) -> None:
+    (tmp_path / "views.json").write_text(json.dumps(document(rng)))
+    read = read_observations(tmp_path)
+    assert (read.mount, read.image_size, len(read.views)) == ("eye_in_hand", (640, 480), 6)
+    truth = make_stage(np.random.default_rng(20260711), "eye_in_hand", 6).T_mount_camera
+    result = calibrate_hand_eye(read.views, intrinsics=LENS, mount="eye_in_hand")
+    assert result.T_mount_camera.distance_to(truth)[0] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("view", "key", "value", "words"),
+    [
+        (None, "board", None, "lacks the key 'board'"),
+        (2, "corners", None, "lacks the key 'corners'"),
+        (2, "corners", [[1.0, 2.0]] * 23, "view 2: points_image"),
+        (1, "ids", [99] * 24, "view 1: index 99"),
+        (None, "config", "eye_on_foot", "eye_on_foot"),
+        (None, "views", 3, "no valid list of views"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_fault(
+    view: int | None, key: str, value: object, words: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    data = document(rng)
+    place = data if view is None else data["views"][view]
+    place[key] = value
+    if value is None:
+        del place[key]
+    file = tmp_path / "views.json"
+    file.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=words) as caught:
+        read_observations(file)
+    assert "views.json" in str(caught.value)
+
+
+def test_a_pose_that_is_no_rotation_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    data = document(rng)
+    data["views"][3]["T_base_gripper"][0][0] += 0.05
+    (tmp_path / "views.json").write_text(json.dumps(data))
+    with pytest.raises(InvalidPoseError):
+        read_observations(tmp_path)
+
+
+def test_no_json_at_all_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no JSON"):
+        read_observations(tmp_path)
+    (tmp_path / "poses.json").write_text("{not json")
+    with pytest.raises(ConfigError, match="no valid list"):
+        read_observations(tmp_path)
+
+
+def test_pictures_are_searched_for_the_board(tmp_path: Path) -> None:
+    page = render_board(BOARD, px_per_m=2000.0)
+    page = page if page.ndim == 3 else cv2.cvtColor(page, cv2.COLOR_GRAY2BGR)
+    picture = cv2.copyMakeBorder(page, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    cv2.imwrite(str(tmp_path / "b.png"), np.full_like(picture, 128))
+    views = [{"image": name, "T_base_flange": np.eye(4).tolist()} for name in ("a.png", "b.png")]
+    (tmp_path / "poses.json").write_text(json.dumps({"views": views}))
+    read = read_observations(tmp_path, board=BOARD)
+    assert [view.name for view in read.views] == ["a.png"]
+    assert read.unseen == ("b.png",)
+    assert read.mount is None
+    with pytest.raises(ConfigError, match="which board"):
+        read_observations(tmp_path)
