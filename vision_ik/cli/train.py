@@ -42,11 +42,11 @@ class Options:
     budget: float = 240.0
     """About how long training may take on two idle cores [s]; it sets the number of steps."""
     seed: int = 0
-    """Of everything random: the same seed, budget and threads give the same weights."""
+    """Of everything random: the same seed and budget give the same weights."""
     resume: bool = False
     """Go on from the checkpoint in --out if there is one."""
     threads: int = min(2, os.cpu_count() or 1)
-    """Threads to use."""
+    """Threads that sample and label."""
     json: bool = False
     """Print the result as JSON."""
 

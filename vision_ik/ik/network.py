@@ -72,7 +72,6 @@ class SeedNetwork(nn.Module):
 
     def to_net(self) -> Net:
         """Return the weights as arrays for the compiled forward pass."""
-        heads, outputs = self._shape
         width = self.first.out_features
         hidden = [_columns(layer) for layer in self.hidden if isinstance(layer, nn.Linear)]
         return Net(
@@ -80,7 +79,7 @@ class SeedNetwork(nn.Module):
             hidden=np.stack(hidden) if hidden else np.zeros((0, width + 1, width), np.float32),
             judge=_columns(self.judge),
             rank=_columns(self.rank),
-            heads=np.ascontiguousarray(_columns(self.heads).T.reshape(heads, outputs, width + 1)),
+            heads=_columns(self.heads),
             symmetric=self.symmetric,
         )
 

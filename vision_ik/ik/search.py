@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import LENGTH, pose_error, refine
-from vision_ik.ik.seeds import Floats32, Net, features, propose, trunk
+from vision_ik.ik.seeds import Floats32, Net, complete, evaluate, features, inner_distance
 from vision_ik.robots.kernels import fk
 from vision_ik.types import Floats, IkStatus
 
@@ -43,10 +43,10 @@ NEAR_COST = 0.5**2
 """Weighted squared pose error (20 cm, 0.5 rad) up to which a start is refined before the network's seeds."""
 NEAR_JOINT = 0.5
 """[rad, m] Largest joint change with which a start's own solution wins at once."""
-PLAUSIBLE = 8
-"""Heads, by rank, among which nearness to the start decides the order."""
-ODDS_GAP = 3.0
-"""Log-odds below the best head up to which a head counts as plausible."""
+PLAUSIBLE_ODDS = 4.0
+"""Log-odds from which a head counts as plausible; the best always does."""
+PLAUSIBLE_HEADS = 6
+"""Plausible heads, the nearest to the start, that go before the others."""
 HOLD_COST = 0.5
 """Share of the start's remaining cost below which another seed's closest pose replaces it."""
 AT_LIMIT = 1e-9
@@ -152,25 +152,48 @@ def _attempt(
 
 
 @_compiled
-def plausible_first(logits: Floats32, distances: Floats, count: int, order: NDArray[np.int64]) -> None:
-    """Write into ``order`` the heads to try: plausible ones by distance, then the others by log-odds.
+def order_heads(
+    chain: Chain,
+    net: Net,
+    M: Floats,
+    outputs: Floats32,
+    logits: Floats32,
+    reference: Floats,
+    order: NDArray[np.int64],
+    trial: Floats,
+) -> int:
+    """Write into ``order`` the heads to try: plausible ones nearest to ``reference`` first, then the others by odds.
 
-    ``distances`` (heads,) must be set for plausible heads only, and infinite elsewhere.
+    A head's own joints are cheap and sort out the nearest; only those are completed and measured in full.
+
+    Returns:
+        How many of them are plausible.
     """
-    used = np.zeros(logits.shape[0], np.bool_)
-    for k in range(count):
+    heads, least = logits.shape[0], min(logits.max(), PLAUSIBLE_ODDS)
+    distances, used, full = np.full(heads, np.inf), np.zeros(heads, np.bool_), np.empty(PLAUSIBLE_HEADS)
+    for head in range(heads):
+        if logits[head] >= least:
+            distances[head] = inner_distance(chain, net.symmetric, outputs[head], reference)
+    near = 0
+    while near < min(PLAUSIBLE_HEADS, order.shape[0]):
+        head = int(np.argmin(distances))
+        if distances[head] == np.inf:
+            break
+        distances[head], used[head] = np.inf, True
+        complete(chain, net.symmetric, M, outputs[head], trial)
+        distance, place = unwind(chain, trial, reference), near
+        while place > 0 and full[place - 1] > distance:
+            order[place], full[place] = order[place - 1], full[place - 1]
+            place -= 1
+        order[place], full[place] = head, distance
+        near += 1
+    for k in range(near, order.shape[0]):
         best = -1
-        for j in range(logits.shape[0]):
-            if used[j]:
-                continue
-            if (
-                best < 0
-                or distances[j] < distances[best]
-                or (distances[j] == distances[best] and logits[j] > logits[best])
-            ):
-                best = j
-        used[best] = True
-        order[k] = best
+        for head in range(heads):
+            if not used[head] and (best < 0 or logits[head] > logits[best]):
+                best = head
+        order[k], used[best] = best, True
+    return near
 
 
 @_compiled
@@ -213,22 +236,16 @@ def solve_one(
     random_state = np.uint64(settings.seed)
     if heads > 0:
         M, x = np.empty((3, 4)), np.empty(net.first.shape[0] - 1, np.float32)
-        h, logits = np.empty(net.first.shape[1], np.float32), np.empty(heads, np.float32)
+        outputs = np.empty((heads, net.heads.shape[1] // heads), np.float32)
+        logits = np.empty(heads, np.float32)
         features(chain, net.symmetric, target, M, x)
-        trunk(net, x, h, logits)
-        count = min(settings.heads, heads)
-        order, distances = np.empty(count, np.int64), np.full(heads, np.inf)
-        top = logits.max()
-        plausible_first(logits, distances, min(count, PLAUSIBLE), order)
-        for k in range(min(count, PLAUSIBLE)):
-            if logits[order[k]] >= top - ODDS_GAP:
-                propose(chain, net, M, h, order[k], trial)
-                distances[order[k]] = unwind(chain, trial, reference)
-        plausible_first(logits, distances, count, order)
-        for k in range(count):
-            if found >= settings.collect or (found > 0 and distances[order[k]] == np.inf):
+        evaluate(net, x, outputs, logits)
+        order = np.empty(min(settings.heads, heads), np.int64)
+        near = order_heads(chain, net, M, outputs, logits, reference, order, trial)
+        for k in range(order.shape[0]):
+            if found >= settings.collect or (found > 0 and k >= near):
                 break
-            propose(chain, net, M, h, order[k], trial)
+            complete(chain, net.symmetric, M, outputs[order[k]], trial)
             done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
             total += steps
             if (done and found == 0) or ((done or found == 0) and score < best):
@@ -308,10 +325,10 @@ def solve_distinct(
         return -1
     heads, count = net.rank.shape[1], 0
     M, x = np.empty((3, 4)), np.empty(net.first.shape[0] - 1, np.float32)
-    h, logits = np.empty(net.first.shape[1], np.float32), np.empty(heads, np.float32)
+    outputs = np.empty((heads, net.heads.shape[1] // max(heads, 1)), np.float32)
     if heads > 0:
         features(chain, net.symmetric, target, M, x)
-        trunk(net, x, h, logits)
+        evaluate(net, x, outputs, np.empty(heads, np.float32))
     state = np.uint64(settings.seed)
     for k in range(-1, heads + settings.restarts):
         kind = NETWORK
@@ -319,7 +336,7 @@ def solve_distinct(
             trial[:] = reference
             kind = START
         elif k < heads:
-            propose(chain, net, M, h, k, trial)
+            complete(chain, net.symmetric, M, outputs[k], trial)
         else:
             state = random_posture(chain, state, trial)
             kind = RANDOM

@@ -42,7 +42,7 @@ class Net(NamedTuple):
     rank: Floats32
     """(judges + 1, heads): log-odds that refinement converges from each head."""
     heads: Floats32
-    """(heads, outputs, width + 1): joints in units of half their range, from the middle."""
+    """(width + 1, heads * outputs): joints in units of half their range, from the middle."""
     symmetric: bool
     """Whether the first and the last joint follow in closed form."""
 
@@ -52,7 +52,7 @@ NO_NET = Net(
     np.zeros((0, 1, 0), np.float32),
     np.zeros((FEATURES + 1, 0), np.float32),
     np.zeros((1, 0), np.float32),
-    np.zeros((0, 0, 1), np.float32),
+    np.zeros((1, 0), np.float32),
     False,
 )
 
@@ -114,34 +114,23 @@ def affine(W: Floats32, x: Floats32, y: Floats32) -> None:
 
 
 @_compiled
-def trunk(net: Net, x: Floats32, h: Floats32, logits: Floats32) -> None:
-    """Write the last hidden layer ``h`` (width,) and the ranking ``logits`` (heads,) for input ``x`` (FEATURES,)."""
-    work, known = np.empty_like(h), np.empty(x.shape[0] + h.shape[0], np.float32)
+def evaluate(net: Net, x: Floats32, outputs: Floats32, logits: Floats32) -> None:
+    """Write the ``outputs`` (heads, outputs) of all heads and their ``logits`` (heads,) for input ``x`` (FEATURES,)."""
+    width, m = net.first.shape[1], x.shape[0]
+    known, work = np.empty(m + width, np.float32), np.empty(width, np.float32)
+    h = known[m:]
+    known[:m] = x
     affine(net.first, x, h)
     activate(h)
     for layer in range(net.hidden.shape[0]):
         affine(net.hidden[layer], h, work)
         activate(work)
         h[:] = work
-    known[: x.shape[0]] = x
-    known[x.shape[0] :] = h
+    affine(net.heads, h, outputs.reshape(-1))
     judges = np.empty(net.judge.shape[1], np.float32)
     affine(net.judge, known, judges)
     activate(judges)
     affine(net.rank, judges, logits)
-
-
-@_compiled
-def propose(chain: Chain, net: Net, M: Floats, h: Floats32, head: int, q: Floats) -> None:
-    """Write the posture ``q`` (n,) of one head, inside the limits; ``M`` by `features`, ``h`` by `trunk`."""
-    W = net.heads[head]
-    middle = np.empty(W.shape[0], np.float32)
-    for i in range(W.shape[0]):
-        s = W[i, h.shape[0]]
-        for k in range(h.shape[0]):
-            s += W[i, k] * h[k]
-        middle[i] = s
-    complete(chain, net.symmetric, M, middle, q)
 
 
 @_compiled
@@ -156,6 +145,19 @@ def complete(chain: Chain, symmetric: bool, M: Floats, outputs: Floats32, q: Flo
         turn, roll = outer_joints(chain, M, q)
         q[0] = into_limits(turn, chain.lower[0], chain.upper[0], False)
         q[-1] = into_limits(roll, chain.lower[-1], chain.upper[-1], False)
+
+
+@_compiled
+def inner_distance(chain: Chain, symmetric: bool, outputs: Floats32, reference: Floats) -> float:
+    """Return the squared distance [rad^2, m^2] of the proposed joints to ``reference`` (n,), angles the short way."""
+    first, distance = 1 if symmetric else 0, 0.0
+    for i in range(outputs.shape[0]):
+        j = first + i
+        d = chain.centre[j] + chain.half[j] * outputs[i] - reference[j]
+        if not chain.prismatic[j]:
+            d -= 2.0 * math.pi * np.rint(d / (2.0 * math.pi))
+        distance += d * d
+    return distance
 
 
 @_compiled

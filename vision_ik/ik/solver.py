@@ -56,9 +56,9 @@ class HybridSolver:
     def solve(self, T_base_tool: TransformLike, q_start: ArrayLike | None = None) -> IkSolution:
         """Return joint angles for a pose of the tool, near ``q_start``, or the closest posture with the reason.
 
-        A start whose pose is near the target is followed without a change of posture. Otherwise a few
-        of the network's most promising seeds near the start are refined, and the solution nearest to the start is
-        kept; it is near, not proven nearest: `solve_all` lists what there is.
+        A start whose pose is near the target is followed without a change of posture. Otherwise the
+        network's plausible seeds are refined, those nearest to the start first, until one converges; the
+        solution is near the start, not proven nearest: `solve_all` lists what there is.
 
         Args:
             T_base_tool: Target pose of the tool in the base frame.
@@ -78,15 +78,8 @@ class HybridSolver:
         )
         if status == search.INVALID:
             _complain(matrix, start)
-        return IkSolution(
-            q=q,
-            status=_STATUS[status],
-            position_error=m,
-            rotation_error=rad,
-            seed=search.SEED_NAMES[kind],
-            iterations=steps,
-            duration=perf_counter() - begin,
-        )
+        q.setflags(write=False)
+        return _solution(q, _STATUS[status], m, rad, search.SEED_NAMES[kind], steps, perf_counter() - begin)
 
     def solve_batch(self, Ts_base_tool: ArrayLike, q_start: ArrayLike | None = None) -> IkBatch:
         """Solve (N, 4, 4) poses, each as `solve` would; invalid ones get NaN and ``IkStatus.INVALID``.
@@ -156,6 +149,7 @@ class HybridSolver:
         if count < 0:
             _complain(matrix, start)
         duration = perf_counter() - begin
+        nearest_first = np.argsort(np.linalg.norm(q[:count] - start, axis=1), kind="stable")
         return [
             IkSolution(
                 q=q[k],
@@ -166,7 +160,7 @@ class HybridSolver:
                 iterations=int(info[k, 3]),
                 duration=duration,
             )
-            for k in np.argsort(np.linalg.norm(q[:count] - start, axis=1), kind="stable")
+            for k in nearest_first
         ]
 
 
@@ -197,7 +191,7 @@ def make_solver(
             tolerance_m=float(tolerance_m),
             tolerance_rad=float(tolerance_rad),
             iterations=30,
-            collect=2,
+            collect=1,
             heads=12,
             restarts=int(restarts),
             seed=int(seed),
@@ -206,6 +200,23 @@ def make_solver(
         net=net,
         threads=threads,
     )
+
+
+_SET = tuple(
+    IkSolution.__dict__[name].__set__
+    for name in ("q", "status", "position_error", "rotation_error", "seed", "iterations", "duration")
+)
+
+
+def _solution(*values: object) -> IkSolution:
+    """Return an IkSolution of values in field order that need no checking.
+
+    Its constructor copies and checks ``q``, which costs 3 us: as much as the solve itself.
+    """
+    solution = IkSolution.__new__(IkSolution)
+    for put, value in zip(_SET, values, strict=True):
+        put(solution, value)
+    return solution
 
 
 def _matrix(pose: TransformLike) -> Floats:

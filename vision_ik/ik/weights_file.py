@@ -119,7 +119,7 @@ def find_shipped(robot: RobotModel) -> Path | None:
     return None
 
 
-_SHAPES = {"first": 2, "hidden": 3, "judge": 2, "rank": 2, "heads": 3}
+_SHAPES = {"first": 2, "hidden": 3, "judge": 2, "rank": 2, "heads": 2}
 """Number of dimensions of each tensor."""
 
 
@@ -136,7 +136,7 @@ def _checked(tensors: Mapping[str, Any], symmetric: bool, n: int, path: Path) ->
         "hidden": (len(net.hidden), width + 1, width),
         "judge": (FEATURES + width + 1, judges),
         "rank": (judges + 1, heads),
-        "heads": (heads, outputs, width + 1),
+        "heads": (width + 1, heads * outputs),
     }
     if min(width, judges, heads) < 1 or any(tensors[name].shape != shape for name, shape in wanted.items()):
         raise _corrupt(path, f"has tensors that do not fit together or an arm of {n} joints")

@@ -6,6 +6,7 @@ can use rather than a proxy of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import refine
-from vision_ik.ik.seeds import FEATURES, Floats32, Net, complete, features, propose, trunk
+from vision_ik.ik.seeds import FEATURES, Floats32, Net, complete, evaluate, features
 from vision_ik.robots.kernels import fk
 from vision_ik.types import Floats
 
@@ -58,37 +59,55 @@ def sample(chain: Chain, symmetric: bool, count: int, rng: np.random.Generator) 
     return Poses(q=q, x=x, y=(unit[:, 1:-1] if symmetric else unit).astype(np.float32))
 
 
-def refine_outputs(chain: Chain, symmetric: bool, q: Floats, outputs: Floats32) -> tuple[NDArray[np.bool_], Floats32]:
+def refine_outputs(
+    chain: Chain, symmetric: bool, q: Floats, outputs: Floats32, *, threads: int = 1
+) -> tuple[NDArray[np.bool_], Floats32]:
     """Refine one proposal (N, outputs) for each pose of ``q`` (N, n).
 
     Returns:
         Which converged (N,), and the outputs that would have hit the posture reached (N, outputs).
     """
     done, reached = np.empty(len(q), np.bool_), np.empty_like(outputs)
-    _refine_outputs(chain, symmetric, q, outputs, done, reached)
+
+    def work(part: slice) -> None:
+        _refine_outputs(chain, symmetric, q[part], outputs[part], done[part], reached[part])
+
+    _in_parts(work, len(q), threads)
     return done, reached
 
 
 def label_heads(chain: Chain, net: Net, q: Floats, *, threads: int = 1) -> NDArray[np.bool_]:
     """Return (N, heads): from which heads refinement converges, for the poses of ``q`` (N, n)."""
     labels = np.empty((len(q), net.rank.shape[1]), np.bool_)
-    parts = np.array_split(np.arange(len(q)), max(1, len(q) // 1000))
 
-    def work(part: NDArray[np.int64]) -> None:
-        _label(chain, net, q[part[0] : part[-1] + 1], labels[part[0] : part[-1] + 1])
+    def work(part: slice) -> None:
+        _label(chain, net, q[part], labels[part])
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, [part for part in parts if len(part)]))
+    _in_parts(work, len(q), threads)
     return labels
 
 
-def first_shot(
-    chain: Chain, net: Net, q: Floats, *, iterations: int = ITERATIONS
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def first_shot(chain: Chain, net: Net, q: Floats, *, threads: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Refine the best-ranked head alone for the poses of ``q`` (N, n): which converged, and in how many steps."""
     done, steps = np.empty(len(q), np.bool_), np.empty(len(q), np.int64)
-    _first_shot(chain, net, q, iterations, done, steps)
+
+    def work(part: slice) -> None:
+        _first_shot(chain, net, q[part], done[part], steps[part])
+
+    _in_parts(work, len(q), threads)
     return done, steps
+
+
+def _in_parts(work: Callable[[slice], None], count: int, threads: int) -> None:
+    """Do ``work`` on ``count`` rows, shared out among threads; what it writes does not depend on their number."""
+    size = max(1, -(-count // threads))
+    parts = [slice(begin, begin + size) for begin in range(0, count, size)]
+    if len(parts) < 2:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, parts))
 
 
 @_compiled
@@ -119,29 +138,29 @@ def _refine_outputs(
 @_compiled
 def _label(chain: Chain, net: Net, q: Floats, labels: NDArray[np.bool_]) -> None:
     T, M, x, trial = np.empty((4, 4)), np.empty((3, 4)), np.empty(FEATURES, np.float32), np.empty(q.shape[1])
-    h, logits = np.empty(net.first.shape[1], np.float32), np.empty(net.rank.shape[1], np.float32)
+    heads = net.rank.shape[1]
+    outputs, logits = np.empty((heads, net.heads.shape[1] // heads), np.float32), np.empty(heads, np.float32)
     for k in range(q.shape[0]):
         fk(chain.fixed, chain.prismatic, q[k], T)
         features(chain, net.symmetric, T, M, x)
-        trunk(net, x, h, logits)
-        for head in range(labels.shape[1]):
-            propose(chain, net, M, h, head, trial)
+        evaluate(net, x, outputs, logits)
+        for head in range(heads):
+            complete(chain, net.symmetric, M, outputs[head], trial)
             labels[k, head] = refine(
                 chain.fixed, chain.prismatic, chain.lower, chain.upper, T, trial, ITERATIONS, TOLERANCE, TOLERANCE
             )[0]
 
 
 @_compiled
-def _first_shot(
-    chain: Chain, net: Net, q: Floats, iterations: int, done: NDArray[np.bool_], steps: NDArray[np.int64]
-) -> None:
+def _first_shot(chain: Chain, net: Net, q: Floats, done: NDArray[np.bool_], steps: NDArray[np.int64]) -> None:
     T, M, x, trial = np.empty((4, 4)), np.empty((3, 4)), np.empty(FEATURES, np.float32), np.empty(q.shape[1])
-    h, logits = np.empty(net.first.shape[1], np.float32), np.empty(net.rank.shape[1], np.float32)
+    heads = net.rank.shape[1]
+    outputs, logits = np.empty((heads, net.heads.shape[1] // heads), np.float32), np.empty(heads, np.float32)
     for k in range(q.shape[0]):
         fk(chain.fixed, chain.prismatic, q[k], T)
         features(chain, net.symmetric, T, M, x)
-        trunk(net, x, h, logits)
-        propose(chain, net, M, h, int(np.argmax(logits)), trial)
+        evaluate(net, x, outputs, logits)
+        complete(chain, net.symmetric, M, outputs[np.argmax(logits)], trial)
         done[k], steps[k], _, _ = refine(
-            chain.fixed, chain.prismatic, chain.lower, chain.upper, T, trial, iterations, TOLERANCE, TOLERANCE
+            chain.fixed, chain.prismatic, chain.lower, chain.upper, T, trial, ITERATIONS, TOLERANCE, TOLERANCE
         )

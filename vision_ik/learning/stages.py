@@ -110,7 +110,7 @@ class Stage:
         chosen = torch.from_numpy(_choose(logits.detach().numpy(), rng))
         tried = outputs[rows, chosen]
         done, reached = sampling.refine_outputs(
-            self.chain, self.network.symmetric, poses.q, tried.detach().numpy().copy()
+            self.chain, self.network.symmetric, poses.q, tried.detach().numpy().copy(), threads=self.threads
         )
         success = torch.from_numpy(done.astype(np.float32))
         nearest = self._squared(outputs, torch.from_numpy(poses.y)[:, None]).min(dim=1)[0]
@@ -135,7 +135,7 @@ class Stage:
         net, rounds = self.network.to_net(), self.recipe.rounds
         fresh = sampling.sample(self.chain, net.symmetric, -(-self.recipe.judge_poses // rounds), rng)
         searched = sampling.sample(self.chain, net.symmetric, -(-self.recipe.mined_poses // rounds), rng)
-        failed = ~sampling.first_shot(self.chain, net, searched.q)[0]
+        failed = ~sampling.first_shot(self.chain, net, searched.q, threads=self.threads)[0]
         labels = sampling.label_heads(
             self.chain, net, np.concatenate([fresh.q, searched.q[failed]]), threads=self.threads
         )

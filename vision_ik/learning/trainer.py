@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from vision_ik.learning.evaluation import Evaluation, evaluate
 from vision_ik.learning.recipe import FULL_BUDGET_S, OnProgress, Progress, Recipe
 from vision_ik.learning.stages import STAGES, Stage
 from vision_ik.robots import RobotModel
+from vision_ik.view.machine import environment
 
 _VALIDATION = 2000
 _SHARES = {"cover": 0.25, "settle": 0.4, "judge": 0.35}
@@ -57,7 +57,7 @@ def train(
     """Train seeds for ``robot`` and write ``out/NAME.safetensors`` with its card.
 
     The state is kept in ``out/NAME.checkpoint`` after each tenth of a stage and removed at the end.
-    The result follows from the arm, the seed, the budget and the number of threads.
+    The result follows from the arm, the seed and the recipe; the number of threads does not change it.
 
     Args:
         robot: The arm.
@@ -66,7 +66,8 @@ def train(
         seed: Of everything random.
         resume: Go on from the checkpoint if there is one.
         on_progress: Called after each part.
-        threads: Threads torch and the labelling use.
+        threads: Threads that sample and label. torch runs on one: its matrices are too small to share, and
+            its sums would depend on the number.
         recipe: Replaces the one that follows from the budget.
         command: What the user typed, for the card.
 
@@ -79,7 +80,7 @@ def train(
         raise ValueError(f"Training needs at least one thread, not {threads}.")
     recipe = Recipe.for_budget(budget_s) if recipe is None else recipe
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         return _train(robot, Path(out), recipe, seed, resume, on_progress, threads, command)
     finally:
@@ -140,16 +141,17 @@ def _train(
     net = network.to_net()
     evaluation = evaluate(robot, net)
     cpu = cpu_before + process_time() - cpu_began
+    facts = environment()
     weights, card = save_weights(
         out / f"{robot.name}.safetensors",
         net,
         robot,
-        recipe={"command": command, "seed": seed, "threads": threads, **recipe.as_dict()},
+        recipe={"command": command, "seed": seed, **recipe.as_dict()},
         metrics={
             **evaluation.as_dict(),
             "train_cpu_s": round(cpu, 1),
             "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{platform.machine()}, {platform.system()}, {threads} threads",
+            "machine": f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}",
         },
     )
     checkpoint.unlink(missing_ok=True)
