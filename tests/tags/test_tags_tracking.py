@@ -158,7 +158,7 @@ def test_an_outlier_is_rejected_and_leaves_the_track_alone() -> None:
 def test_a_tag_that_was_carried_off_is_found_again_after_a_few_frames() -> None:
     tracker = TargetTracker()
     feed(tracker, lambda _t: T_BASE_TAG, 0.5)
-    elsewhere = Transform.from_translation((0.1, 0.0, 0.0)) @ T_BASE_TAG
+    elsewhere = Transform.from_translation((0.6, 0.0, 0.0)) @ T_BASE_TAG
     outcomes = [tracker.update(seen(elsewhere, 0.55 + k * PERIOD), T_BASE_CAMERA) for k in range(7)]
     assert outcomes[:4] == [UpdateOutcome.REJECTED] * 4
     assert outcomes[4] is UpdateOutcome.STARTED

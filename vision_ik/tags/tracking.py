@@ -40,8 +40,10 @@ class TrackerSettings:
         MotionModel(acceleration=2e-3, angular_acceleration=0.01, speed=0.01, angular_speed=0.05),
         MotionModel(acceleration=0.07, angular_acceleration=0.01, speed=0.3, angular_speed=0.05),
         MotionModel(acceleration=0.07, angular_acceleration=0.5, speed=0.3, angular_speed=1.0),
+        MotionModel(acceleration=2.0, angular_acceleration=6.0, speed=1.0, angular_speed=3.0),
     )
-    """A target that stands or goes on steadily; one that is pushed about; one that is also turned about."""
+    """A target that stands or goes on steadily; one that is pushed about; one that is also turned about; one that
+    a hand waves, or that a hand-held camera sees."""
     sojourn_s: float = 2.0
     """[s] Mean time between changes from one to another."""
     gate: float = 22.46
