@@ -38,6 +38,7 @@ class MotionBank:
         self._filters = [PoseFilter(T_base_tag, covariance, timestamp, model) for model in models]
         self._weights = np.full(len(models), 1.0 / len(models))
         self._sojourn_s = sojourn_s
+        self._best: PoseFilter | None = None
 
     @property
     def weights(self) -> Floats:
@@ -45,11 +46,16 @@ class MotionBank:
         return self._weights
 
     def predicted(self, timestamp: float) -> PoseFilter:
-        """Return the best single description of the target at ``timestamp`` [s]; the bank stays as it is."""
-        filters = [f.copy() for f in self._filters]
-        for f in filters:
-            f.predict(timestamp)
-        return _blend(filters, self._weights)
+        """Return the best single description of the target at ``timestamp`` [s]; the bank stays as it is.
+
+        The mixture is made once a measurement: its mean moves as the mean of the moved filters would, and
+        its process noise is the mean of theirs.
+        """
+        if self._best is None:
+            self._best = _blend(self._filters, self._weights).with_model(self._mean_model())
+        ahead = self._best.copy()
+        ahead.predict(timestamp)
+        return ahead
 
     def predict(self, timestamp: float) -> None:
         """Move on to ``timestamp`` [s], where the target may have changed its model meanwhile."""
@@ -64,6 +70,7 @@ class MotionBank:
         self._filters, self._weights = mixed, arriving
         for f in self._filters:
             f.predict(timestamp)
+        self._best = None
 
     def distance(self, T_base_tag: Transform, covariance: Floats) -> float:
         """Return the squared Mahalanobis distance of a measurement from the model it fits best."""
@@ -80,6 +87,14 @@ class MotionBank:
         # A model that was all but excluded must be able to come back at once.
         weights = np.maximum(self._weights * likelihood, 1e-6)
         self._weights = weights / weights.sum()
+        self._best = None
+
+    def _mean_model(self) -> MotionModel:
+        """Return the model whose noise variances are the means of all, by weight."""
+        models = [f.model for f in self._filters]
+        variances = np.array([(m.acceleration, m.angular_acceleration, m.speed, m.angular_speed) for m in models]) ** 2
+        mean = np.sqrt(self._weights @ variances).tolist()
+        return MotionModel(acceleration=mean[0], angular_acceleration=mean[1], speed=mean[2], angular_speed=mean[3])
 
 
 def _blend(filters: Sequence[PoseFilter], weights: Floats, onto: int | None = None) -> PoseFilter:

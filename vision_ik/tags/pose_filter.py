@@ -19,6 +19,9 @@ import numpy as np
 from vision_ik.transforms import Transform, exp_rotation, log_rotation
 from vision_ik.types import Floats
 
+_EYE6, _EYE12 = np.eye(6), np.eye(12)
+_POSE, _RATE = np.arange(6), np.arange(6, 12)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionModel:
@@ -46,7 +49,7 @@ class PoseFilter:
 
     def __init__(self, T_base_tag: Transform, covariance: Floats, timestamp: float, model: MotionModel) -> None:
         self.timestamp = timestamp
-        self._model = model
+        self.model = model
         self._p = T_base_tag.translation
         self._R = T_base_tag.rotation
         self._v = np.zeros(3)
@@ -82,6 +85,12 @@ class PoseFilter:
         twin.__dict__.update(self.__dict__)  # every update makes new arrays
         return twin
 
+    def with_model(self, model: MotionModel) -> PoseFilter:
+        """Return a filter in the same state that moves by another model."""
+        twin = self.copy()
+        twin.model = model
+        return twin
+
     def shifted(self, error: Floats, covariance: Floats) -> PoseFilter:
         """Return a filter whose state lies off this one by ``error`` (12,), with ``covariance`` (12, 12)."""
         twin = self.copy()
@@ -100,10 +109,9 @@ class PoseFilter:
         if dt <= 0.0:
             return
         turn = exp_rotation(self._w * dt)
-        F = np.eye(12)
-        F[:3, 6:9] = dt * np.eye(3)
+        F = _EYE12.copy()
+        F[:6, 6:] = dt * _EYE6
         F[3:6, 3:6] = turn.T
-        F[3:6, 9:] = dt * np.eye(3)
         self._p = self._p + dt * self._v
         self._R = self._R @ turn
         self._P = F @ self._P @ F.T + self._process_noise(dt)
@@ -132,13 +140,11 @@ class PoseFilter:
         self._w = self._w + error[9:]
 
     def _process_noise(self, dt: float) -> Floats:
+        q = np.repeat((self.model.acceleration**2, self.model.angular_acceleration**2), 3)
         Q = np.zeros((12, 12))
-        for row, density in ((0, self._model.acceleration), (3, self._model.angular_acceleration)):
-            q = density**2
-            pose, rate = slice(row, row + 3), slice(row + 6, row + 9)
-            Q[pose, pose] = q * dt**3 / 3.0 * np.eye(3)
-            Q[pose, rate] = Q[rate, pose] = q * dt**2 / 2.0 * np.eye(3)
-            Q[rate, rate] = q * dt * np.eye(3)
+        Q[_POSE, _POSE] = q * dt**3 / 3.0
+        Q[_POSE, _RATE] = Q[_RATE, _POSE] = q * dt**2 / 2.0
+        Q[_RATE, _RATE] = q * dt
         return Q
 
 
