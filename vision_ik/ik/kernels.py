@@ -86,7 +86,7 @@ def pose_error(target: Floats, T: Floats, e: Floats) -> tuple[float, float]:
 
 
 @_compiled
-def _solve6(H: Floats, b: Floats, y: Floats) -> None:
+def solve6(H: Floats, b: Floats, y: Floats) -> None:
     """Solve ``H y = b`` for a symmetric positive definite (6, 6) ``H`` by LDL^T; ``H`` (lower half) is overwritten."""
     for j in range(6):
         d = H[j, j]
@@ -116,7 +116,7 @@ def _solve6(H: Floats, b: Floats, y: Floats) -> None:
 
 
 @_compiled
-def _step(
+def step(
     J: Floats, e: Floats, q: Floats, lower: Floats, upper: Floats, damping: float, work: Floats, q_new: Floats
 ) -> None:
     """Write ``q_new``: the damped step with the limits kept by an active set. ``work`` is (8, 6) scratch."""
@@ -132,7 +132,7 @@ def _step(
             H[r, c] = s
         H[r, r] += damping
     for _ in range(n + 1):
-        _solve6(H, b, y)
+        solve6(H, b, y)
         worst, excess = -1, 0.0
         longest = 0.0
         for i in range(n):
@@ -199,7 +199,7 @@ def refine(
     while iterations < max_iterations and (e_m > tolerance_m or e_rad > tolerance_rad):
         if fresh:
             _scale(J, e, weight)
-        _step(J, e, q, lower, upper, factor * DAMPING * cost + MIN_DAMPING, work, q_new)
+        step(J, e, q, lower, upper, factor * DAMPING * cost + MIN_DAMPING, work, q_new)
         iterations += 1
         fk_jacobian(fixed, prismatic, q_new, T_new, J_new)
         m, rad = pose_error(target, T_new, e_new)

@@ -55,7 +55,7 @@ def sample(chain: Chain, symmetric: bool, count: int, rng: np.random.Generator) 
     unit = rng.uniform(-1.0, 1.0, (count, len(chain.lower)))
     q = chain.centre + chain.half * unit
     x = np.empty((count, FEATURES), np.float32)
-    _features(chain, symmetric, q, x)
+    write_features(chain, symmetric, q, x)
     return Poses(q=q, x=x, y=(unit[:, 1:-1] if symmetric else unit).astype(np.float32))
 
 
@@ -111,7 +111,8 @@ def _in_parts(work: Callable[[slice], None], count: int, threads: int) -> None:
 
 
 @_compiled
-def _features(chain: Chain, symmetric: bool, q: Floats, x: Floats32) -> None:
+def write_features(chain: Chain, symmetric: bool, q: Floats, x: Floats32) -> None:
+    """Write the network's input ``x`` (N, FEATURES) for the poses of ``q`` (N, n)."""
     T, M = np.empty((4, 4)), np.empty((3, 4))
     for k in range(q.shape[0]):
         fk(chain.fixed, chain.prismatic, q[k], T)
