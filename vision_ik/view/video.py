@@ -10,6 +10,7 @@ from typing import Self
 import av
 import av.error
 import numpy as np
+from av import library_versions
 from av.container import OutputContainer
 from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
@@ -139,7 +140,7 @@ class VideoWriter:
 
 
 def _container_options() -> dict[str, str]:
-    hybrid = av.library_versions["libavformat"] >= _HYBRID_SINCE
+    hybrid = library_versions["libavformat"] >= _HYBRID_SINCE
     return {"movflags": "+hybrid_fragmented" if hybrid else "+faststart"}
 
 
