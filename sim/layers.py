@@ -38,8 +38,16 @@ class Painting:
 
     light: NDArray[np.float32]
     """(H, W, 3) BGR grey levels 0..255."""
-    distance: NDArray[np.float32]
-    """(H, W) along the ray [m], inf at the backdrop."""
+    sheets: NDArray[np.float32]
+    """(H, W) along the ray to scenery and printed sheets [m], inf at the backdrop."""
+    solids: SolidLayer
+    """The bodies over them."""
+
+    @property
+    def distance(self) -> NDArray[np.float32]:
+        """(H, W) along the ray to whatever is nearest [m], inf at the backdrop."""
+        near = np.minimum(self.sheets, self.solids.distance)
+        return np.where(self.solids.alpha > 0.5, near, self.sheets)
 
 
 class Painter:
@@ -63,7 +71,7 @@ class Painter:
         self._background: tuple[Floats, list[Solid], Background] | None = None
         self._moving_camera = False
         self._front: tuple[Floats, list[TracedMesh], SolidLayer] | None = None
-        self._base: tuple[Floats, Background, SolidLayer, NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._base: tuple[Floats, Background, SolidLayer, NDArray[np.float32]] | None = None
 
     def paint(self, camera_path: CameraPath, t: float, *, readout_s: float = 0.0) -> Painting:
         """Return the picture at time ``t`` [s].
@@ -80,8 +88,8 @@ class Painter:
         shadows = [body.hull @ T[:3, :3].T + T[:3, 3] for body, T in bodies]
         shadows += [T.apply(placement.texture.outline) for placement, T in sheets]
         shadow_key = np.concatenate([points.ravel() for points in [poses, *shadows]])
-        behind, merged = self._merge(shadow_key, back, solids, shadows)
-        canvas, distance = merged.copy(), back.distance.copy()
+        canvas = self._merge(shadow_key, back, solids, shadows).copy()
+        distance = back.distance.copy()
         by_range = sorted(sheets, key=lambda sheet: -(T_world_camera.inv() @ sheet[1]).translation[2])
         times = [t] if readout_s == 0.0 else np.linspace(t - readout_s / 2, t + readout_s / 2, _ROW_GROUPS).tolist()
         for placement, T_world_target in by_range:
@@ -95,13 +103,11 @@ class Painter:
                 tint(normal if facing else -normal),
                 self.lens,
                 self._rays.corners,
-                behind=behind,
                 solid_colour=solids.colour,
                 solid_alpha=solids.alpha,
                 solid_distance=solids.distance,
             )
-        nearest = np.where(solids.alpha > 0.5, np.minimum(distance, solids.distance), distance)
-        return Painting(light=canvas, distance=nearest)
+        return Painting(light=canvas, sheets=distance, solids=solids)
 
     def depth(self, painting: Painting) -> NDArray[np.float32]:
         """Return depth along the optical axis (H, W) [m], NaN where nothing is."""
@@ -119,10 +125,10 @@ class Painter:
             if shown_solids == fixed and np.abs(known - pose).max() < _STILL:
                 return back
             self._moving_camera = bool(np.abs(known - pose).max() >= _STILL)
-        back = see_scenery(self.scenery, T_world_camera, self._rays.corners, fine=not self._moving_camera)
+        back = see_scenery(self.scenery, T_world_camera, self._rays, fine=not self._moving_camera)
         if fixed:
             bodies = [(_traced(s), s.T_parent_solid.matrix) for s in fixed]
-            layer = trace(bodies, T_world_camera, self.lens, self._rays.centres, self._rays.corners, coarse=False)
+            layer = trace(bodies, T_world_camera, self._rays, coarse=False)
             shown = layer.distance < back.distance
             alpha = np.where(shown, layer.alpha, np.float32(0.0))[..., None].astype(np.float32)
             off = shown & (layer.alpha > 0.5)
@@ -150,17 +156,15 @@ class Painter:
         meshes = [mesh for mesh, _ in bodies]
         if self._front is not None and self._front[1] == meshes and _same(self._front[0], poses):
             return self._front[2]
-        layer = trace(bodies, T_world_camera, self.lens, self._rays.centres, self._rays.corners, coarse=True)
+        layer = trace(bodies, T_world_camera, self._rays, coarse=True)
         self._front = (poses, meshes, layer)
         return layer
 
-    def _merge(
-        self, key: Floats, back: Background, solids: SolidLayer, shadows: list[Floats]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the background with shadows, and the same with the solid bodies over it."""
+    def _merge(self, key: Floats, back: Background, solids: SolidLayer, shadows: list[Floats]) -> NDArray[np.float32]:
+        """Return the background with shadows and the solid bodies over it."""
         if self._base is not None and self._base[1] is back and self._base[2] is solids and _same(self._base[0], key):
-            return self._base[3], self._base[4]
-        behind, merged = np.empty_like(back.colour), np.empty_like(back.colour)
+            return self._base[3]
+        merged = np.empty_like(back.colour)
         mask = shadow_mask(self.scenery, shadows)
         _lay_over(
             back.colour,
@@ -171,11 +175,10 @@ class Painter:
             solids.colour,
             solids.alpha,
             solids.distance,
-            behind,
             merged,
         )
-        self._base = (key, back, solids, behind, merged)
-        return behind, merged
+        self._base = (key, back, solids, merged)
+        return merged
 
     # -- sheets ---------------------------------------------------------------
 
@@ -210,7 +213,6 @@ def _lay_over(
     colour: NDArray[np.float32],
     alpha: NDArray[np.float32],
     distance: NDArray[np.float32],
-    behind: NDArray[np.float32],
     merged: NDArray[np.float32],
 ) -> None:
     """Darken the background by the shadow and lay the bodies over it where they are nearer."""
@@ -221,14 +223,17 @@ def _lay_over(
         for x in range(width):
             light = np.float32(1.0)
             u, v = shadow_map[y, x, 0], shadow_map[y, x, 1]
-            i, j = int(u), int(v)
-            if u >= 0.0 and v >= 0.0 and i + 1 < columns and j + 1 < rows:
-                fx, fy = u - i, v - j
-                top = mask[j, i] + fx * (np.float32(mask[j, i + 1]) - np.float32(mask[j, i]))
-                low = mask[j + 1, i] + fx * (np.float32(mask[j + 1, i + 1]) - np.float32(mask[j + 1, i]))
-                light = np.float32(1.0 - unit * (top + fy * (low - top)))
+            if u >= 0.0 and v >= 0.0 and u < columns - 1 and v < rows - 1:
+                i, j = np.uint32(u), np.uint32(v)
+                a00, a01 = np.float32(mask[j, i]), np.float32(mask[j, i + 1])
+                a10, a11 = np.float32(mask[j + 1, i]), np.float32(mask[j + 1, i + 1])
+                if a00 + a01 + a10 + a11 > 0.0:
+                    fx, fy = u - np.float32(i), v - np.float32(j)
+                    top, low = a00 + fx * (a01 - a00), a10 + fx * (a11 - a10)
+                    light = np.float32(1.0) - unit * (top + fy * (low - top))
             a = alpha[y, x] if distance[y, x] <= back_distance[y, x] else np.float32(0.0)
             for c in range(3):
-                b = back[y, x, c] * light
-                behind[y, x, c] = b
-                merged[y, x, c] = b + a * (colour[y, x, c] - b)
+                merged[y, x, c] = back[y, x, c] * light
+            if a > 0.0:
+                for c in range(3):
+                    merged[y, x, c] += a * (colour[y, x, c] - merged[y, x, c])

@@ -32,6 +32,25 @@ class RayTable:
         """(H+1, W+1, 3) through the corners of the pixels."""
         self.centres: NDArray[np.float32] = _middle(self.corners)
         """(H, W, 3) through the centres, from the corners by interpolation (1e-6 rad)."""
+        self._sides = _side_planes(self.corners)
+
+    def never_sees(self, points_camera: Floats) -> bool:
+        """Return whether the convex hull of points (N, 3) lies wholly beside the picture.
+
+        For a side with inward normal n, all rays d have n.d >= m; the cone n.p < m |p| of
+        points that no ray can reach is convex for m <= 0, so its points bound a hull.
+        """
+        norms = np.linalg.norm(points_camera, axis=1)
+        beside = points_camera @ self._sides[:, :3].T < self._sides[:, 3] * norms[:, None] - 1e-6
+        return bool(beside.all(axis=0).any())
+
+    def inside(self, side: int) -> NDArray[np.float32]:
+        """Return directions (H, W, side^2, 3) through an even grid inside each pixel, interpolated."""
+        c = self.corners
+        steps = (np.arange(side) + 0.5) / side
+        rows = [(1 - y) * c[:-1] + y * c[1:] for y in steps.tolist()]
+        grid = [(1 - x) * row[:, :-1] + x * row[:, 1:] for row in rows for x in steps.tolist()]
+        return np.stack(grid, axis=2, dtype=np.float32, casting="same_kind")
 
 
 def rays_through(points: Floats, lens: CameraIntrinsics) -> Floats:
@@ -132,6 +151,20 @@ def _fisheye_rays(points: Floats, lens: CameraIntrinsics) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(r > 1e-12, np.sin(theta) / r, 1.0)
     return np.column_stack([x * scale, y * scale, np.cos(theta)])
+
+
+def _side_planes(corners: Floats) -> Floats:
+    """Return for each side of the picture the inward normal n and the least n.d over all rays d, at most 0: (4, 4)."""
+    rays = corners.reshape(-1, 3)
+    rays = rays[np.isfinite(rays).all(axis=1)]
+    ends = [corners[0, 0], corners[0, -1], corners[-1, -1], corners[-1, 0]]
+    sides: list[Floats] = []
+    for a, b in zip(ends, [*ends[1:], ends[0]], strict=True):
+        n = np.cross(a, b)
+        n = n / np.linalg.norm(n) if np.isfinite(n).all() and np.linalg.norm(n) > 1e-9 else np.zeros(3)
+        n = n if n @ np.nanmean(rays, axis=0) >= 0 else -n
+        sides.append(np.append(n, min(float((rays @ n).min()), 0.0) if n.any() else -1.0))
+    return np.stack(sides)
 
 
 def _middle(corners: Floats) -> NDArray[np.float32]:

@@ -42,7 +42,6 @@ def draw_sheet(
     lens: CameraIntrinsics,
     corners: Floats,
     *,
-    behind: NDArray[np.float32],
     solid_colour: NDArray[np.float32],
     solid_alpha: NDArray[np.float32],
     solid_distance: NDArray[np.float32],
@@ -57,7 +56,6 @@ def draw_sheet(
         brightness: Factor on the grey levels, from the light on the sheet.
         lens: The camera's.
         corners: (H+1, W+1, 3) rays through the corners of the pixels.
-        behind: The background without the solid bodies, to lay under their soft edges.
         solid_colour: The bodies alone, with ``solid_alpha`` and ``solid_distance``.
         solid_alpha: (H, W)
         solid_distance: (H, W) [m]
@@ -70,7 +68,6 @@ def draw_sheet(
     _draw(
         canvas,
         distance,
-        behind,
         solid_colour,
         solid_alpha,
         solid_distance,
@@ -155,7 +152,6 @@ def _plain(grey: NDArray[np.float32], i0: int, j0: int, i1: int, j1: int) -> boo
 def _draw(
     canvas: NDArray[np.float32],
     distance: NDArray[np.float32],
-    behind: NDArray[np.float32],
     solid_colour: NDArray[np.float32],
     solid_alpha: NDArray[np.float32],
     solid_distance: NDArray[np.float32],
@@ -218,9 +214,11 @@ def _draw(
             value *= brightness
             for channel in range(3):
                 if hidden:
-                    under = behind[y, x, channel] + alpha * (value - behind[y, x, channel])
-                    share = solid_alpha[y, x]
-                    canvas[y, x, channel] = under + share * (solid_colour[y, x, channel] - under)
+                    # A soft outline before the sheet: take the body off, lay the sheet, put the body back.
+                    share, body = solid_alpha[y, x], solid_colour[y, x, channel]
+                    under = (canvas[y, x, channel] - share * body) / (1.0 - share)
+                    under += alpha * (value - under)
+                    canvas[y, x, channel] = under + share * (body - under)
                 else:
                     canvas[y, x, channel] += alpha * (value - canvas[y, x, channel])
             if alpha > 0.5:

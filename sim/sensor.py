@@ -54,7 +54,8 @@ class Sensor:
 def expose(light: NDArray[np.float32], sensor: Sensor, seed: int) -> Image:
     """Return the picture (H, W, 3) uint8 of ideal grey levels ``light`` (H, W, 3), noise drawn from ``seed``."""
     if sensor.blur_px > 0:
-        light = cv2.GaussianBlur(light, (0, 0), sensor.blur_px, borderType=cv2.BORDER_REPLICATE).astype(
+        side = 2 * max(1, round(2.5 * sensor.blur_px)) + 1
+        light = cv2.GaussianBlur(light, (side, side), sensor.blur_px, borderType=cv2.BORDER_REPLICATE).astype(
             np.float32, copy=False
         )
     image = np.empty(light.shape, dtype=np.uint8)

@@ -45,9 +45,7 @@ def test_coarse_tracing_gives_the_picture_of_full_tracing():
     T_camera_link = Transform.from_xyz_rpy((0.0, 0.1, 0.9), (1.0, 0.5, 0.2)).matrix
     bodies = [(mesh, T_camera_link), (ball, Transform.from_translation((0.1, 0.0, 1.0)).matrix)]
     rays = ray_table(LENS)
-    coarse, full = (
-        trace(bodies, Transform.identity(), LENS, rays.centres, rays.corners, coarse=c) for c in (True, False)
-    )
+    coarse, full = (trace(bodies, Transform.identity(), rays, coarse=c) for c in (True, False))
     assert full.alpha.sum() > 4000
     assert np.abs(coarse.alpha - full.alpha).sum() < 0.002 * full.alpha.sum()
     inside = (coarse.alpha == 1) & (full.alpha == 1)
@@ -61,7 +59,7 @@ def test_outlines_are_smooth():
     wall = TracedMesh(box_mesh((0.4, 0.4, 0.01), (0.9, 0.9, 0.9)))
     T = Transform.from_xyz_rpy((0.0, 0.0, 1.0), (0.0, 0.0, 0.1)).matrix
     rays = ray_table(LENS)
-    layer = trace([(wall, T)], Transform.identity(), LENS, rays.centres, rays.corners, coarse=True)
+    layer = trace([(wall, T)], Transform.identity(), rays, coarse=True)
     partial = (layer.alpha > 0) & (layer.alpha < 1)
     f = LENS.K[0, 0]
     area = (0.4 * f / 0.995) ** 2

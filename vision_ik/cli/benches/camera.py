@@ -44,7 +44,12 @@ LENSES: dict[str, CameraIntrinsics] = {
 
 def run(*, quick: bool = False) -> list[Figure]:
     """Measure CPU time with a still and a moving arm, and corner bias on several lenses."""
-    figures = [_cost(moving, batches=3 if quick else 12) for moving in (False, True)]
+    batches = 3 if quick else 12
+    figures = [
+        _cost("still arm", "calibration_board", moving=False, batches=batches),
+        _cost("moving arm", "calibration_board", moving=True, batches=batches),
+        _cost("camera on the moving arm", "eye_in_hand", moving=True, batches=batches),
+    ]
     poses = 12 if quick else 60
     for name, lens in LENSES.items():
         errors = corner_errors(lens, poses=poses, seed=1)
@@ -63,10 +68,10 @@ def run(*, quick: bool = False) -> list[Figure]:
     return figures
 
 
-def _cost(moving: bool, *, batches: int) -> Figure:
+def _cost(name: str, scene_name: str, *, moving: bool, batches: int) -> Figure:
     """Return process CPU time a frame (all threads), the median of batches of ten frames."""
     times: list[float] = []
-    with load_scene("calibration_board") as scene:
+    with load_scene(scene_name) as scene:
         _swing(scene, moving)
         scene.camera.read()
         for _ in range(batches):
@@ -83,20 +88,20 @@ def _cost(moving: bool, *, batches: int) -> Figure:
             times.append(1e3 * spent / _BATCH)
     value = float(np.median(times))
     return Figure(
-        name=f"CPU time a frame, {'moving' if moving else 'still'} arm",
+        name=f"CPU time a frame, {name}",
         value=value,
         unit="ms",
         target=f"at most {_BUDGET_MS:g}",
         met=value <= _BUDGET_MS,
-        note=f"640x480, Panda meshes, ChArUco board of 17 markers; best of {batches} batches {min(times):.1f} ms",
+        note=f"640x480, scene {scene_name}, all threads, median; best of {batches} batches {min(times):.1f} ms",
     )
 
 
 def _swing(scene: Scene, moving: bool) -> None:
-    """Hold the board toward the camera, and let all joints swing when ``moving``."""
+    """Let all joints swing when ``moving``; a fixed camera sees the face of the board."""
     body = scene.world.arm
     t = scene.world.now()
-    q = np.array([-0.25, -0.35, 0.0, -2.0, 0.2, 2.6, 0.8])
+    q = np.array([-0.25, -0.35, 0.0, -2.0, 0.2, 2.6, 0.8]) if scene.camera.parent == "world" else scene.robot.home
     phase = 2.0 * np.pi * 0.3 * t + np.arange(7)
     speed = 0.12 if moving else 0.0
     body.set_target(q + speed * np.sin(phase), speed * 2.0 * np.pi * 0.3 * np.cos(phase), t)
