@@ -44,6 +44,13 @@ class TracedMesh:
         )
         self._tensor: Any = o3d.core.Tensor.from_numpy
         self.hull = _support_points(mesh.vertices)
+        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+        self._centre: Floats = (0.5 * (low + high)).astype(np.float64)
+        self._radius = float(np.linalg.norm(mesh.vertices - self._centre, axis=1).max())
+
+    def nearest(self, T_camera_body: Floats) -> float:
+        """Return a distance [m] from the camera below which there is nothing of the body."""
+        return float(np.linalg.norm(T_camera_body[:3, :3] @ self._centre + T_camera_body[:3, 3])) - self._radius
 
     def cast(self, rays: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]]:
         """Return range [m] (inf for a miss), triangle and barycentric coordinates for rays (N, 6)."""
@@ -90,11 +97,13 @@ class _Samples:
 
     def hit(self, label: int, body: Body, chosen: NDArray[np.int64]) -> None:
         """Trace the ``chosen`` rays against one body and keep hits that are nearer than before."""
+        mesh, T_world_body = body
+        T_body_camera = _inverse(T_world_body) @ self._T_world_camera
+        chosen = chosen[self.distance[chosen] > mesh.nearest(_inverse(T_body_camera))]
         if len(chosen) == 0:
             return
-        mesh, T_world_body = body
         rays = np.empty((len(chosen), 6), dtype=np.float32)
-        make_rays(self.directions, chosen, _inverse(T_world_body) @ self._T_world_camera, rays)
+        make_rays(self.directions, chosen, T_body_camera, rays)
         t, triangle, uv = mesh.cast(rays)
         shade_hits(
             rays,
@@ -128,6 +137,8 @@ def trace(
     shape = table.centres.shape[:2]
     samples = _Samples(table.centres.reshape(-1, 3), T_world_camera)
     T_camera_world = T_world_camera.inv().matrix
+    # Near bodies first: what they hide is not traced again.
+    bodies = sorted(bodies, key=lambda body: body[0].nearest(T_camera_world @ body[1]))
     pixels_of = [_pixels_of(mesh, T_camera_world @ T_world_body, table) for mesh, T_world_body in bodies]
     if coarse:
         for i, (body, pixels) in enumerate(zip(bodies, pixels_of, strict=True)):
