@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.layers import Painter, Painting
 from sim.lens import project
@@ -210,7 +211,7 @@ class SimCamera:
             depth=self._depth_of(middle),
         )
 
-    def _depth_of(self, painting: Painting) -> np.ndarray[tuple[int, int], np.dtype[np.float32]] | None:
+    def _depth_of(self, painting: Painting) -> NDArray[np.float32] | None:
         return self._painter.depth(painting) if self._depth else None
 
     def _remember(self, index: int, t: float) -> None:

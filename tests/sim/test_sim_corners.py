@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sim import Sensor, SimCamera, World
+from sim.lens import project
 from vision_ik.cli.benches.camera import LENSES, corner_errors
 from vision_ik.tags import TagDetector, detect_board
 from vision_ik.transforms import Transform
@@ -57,7 +58,5 @@ def test_a_board_is_found_where_it_is(board: CharucoBoard | TagGridBoard):
         found = detect_board(frame, board)
         assert found is not None
         assert len(found.points_board) >= 12
-        from sim.lens import project
-
         truth = project(T_camera_board.apply(found.points_board), camera.intrinsics)
         assert np.abs(found.points_image - truth).max() < 0.35
