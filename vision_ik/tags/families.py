@@ -25,10 +25,7 @@ _APRILTAG_LIBRARY = {
     "25h9": "tag25h9",
     "36h11": "tag36h11",
     "circle21h7": "tagCircle21h7",
-    "circle49h12": "tagCircle49h12",
-    "custom48h12": "tagCustom48h12",
     "standard41h12": "tagStandard41h12",
-    "standard52h13": "tagStandard52h13",
 }
 _OPENCV_APRILTAG = {
     "16h5": "DICT_APRILTAG_16h5",

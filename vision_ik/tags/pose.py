@@ -55,7 +55,8 @@ def estimate_pose(
     if not 0 < size_m < np.inf or not 0 < pixel_sigma < np.inf:
         raise ValueError(f"Tag size {size_m} m and pixel sigma {pixel_sigma} px must be positive and finite.")
     points = tag_corners(size_m)
-    solutions = planar_poses(points, detection.corners, intrinsics)
+    flat = _is_line(detection.corners)
+    solutions = [] if flat else planar_poses(points, detection.corners, intrinsics)
     if not solutions:
         raise InvalidPoseError(
             f"The corners of tag {detection.tag_id} are no picture of a square in front of this camera.",
@@ -81,7 +82,7 @@ def estimate_board_pose(
     if not 0 < pixel_sigma < np.inf:
         raise ValueError(f"Pixel sigma {pixel_sigma} px must be positive and finite.")
     points, image = detection.points_board, detection.points_image
-    keep = np.isfinite(image).all(axis=1) & np.isfinite(points).all(axis=1)
+    keep = np.ones(len(points), dtype=np.bool_)
     for _ in range(3):
         if keep.sum() < 4 or _is_line(points[keep]):
             return None
@@ -224,6 +225,6 @@ def _same(a: Transform, b: Transform) -> bool:
 
 
 def _is_line(points: Floats) -> bool:
-    """Return whether points (N, 3) [m] of a plane lie on one line."""
+    """Return whether points (N, 2 or 3), in a plane or a picture, lie on one line."""
     spread = np.linalg.svd(points[:, :2] - points[:, :2].mean(axis=0), compute_uv=False)
     return bool(spread[-1] < 1e-3 * spread[0])
