@@ -70,7 +70,7 @@ def calibrate_automatically(
     start = np.asarray(observe.arm.read().q if q_start is None else q_start, dtype=np.float64)
     tell("looking for the board", 0, n)
     first = find_first_views(observe, robot, solver, start, floor=floor)
-    rough = guess = calibrate_hand_eye(first, intrinsics=intrinsics, mount=mount, seed=seed)
+    rough = guess = calibrate_hand_eye(first, intrinsics=intrinsics, mount=mount, board=observe.board, seed=seed)
     views: list[HandEyeView] = []
     plan: ViewPlan | None = None
     for round_ in range(_ROUNDS):
@@ -106,7 +106,7 @@ def calibrate_automatically(
             "Check that the board sits firmly, that light is even, and that the camera stands still.",
             seen=len(views),
         )
-    result = calibrate_hand_eye(views, intrinsics=intrinsics, mount=mount, seed=seed)
+    result = calibrate_hand_eye(views, intrinsics=intrinsics, mount=mount, board=observe.board, seed=seed)
     return AutomaticCalibration(result=result, rough=rough, plan=plan, views=tuple(views))
 
 

@@ -16,13 +16,14 @@ from calibration.agreement import Problem
 from calibration.board_pose import board_poses
 from calibration.chain import arm_poses
 from calibration.closed_form import both, discrepancies
+from calibration.corners import better_corners, without_misread
 from calibration.evidence import Corners, Poses
 from calibration.noise_levels import Variances
 from calibration.values import ArmNoise, HandEyeResult, HandEyeView
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
-from vision_ik.types import CameraIntrinsics, Floats
+from vision_ik.types import Board, CameraIntrinsics, Floats
 
 _REPEATED = "repeats an earlier view"
 _START_ARM = ArmNoise(translation=0.5e-3, rotation=float(np.deg2rad(0.1)))
@@ -38,6 +39,7 @@ def calibrate_hand_eye(
     mount: Mount = "eye_to_hand",
     pixel_sigma: float | None = None,
     arm_sigma: ArmNoise | None = None,
+    board: Board | None = None,
     seed: int = 0,
 ) -> HandEyeResult:
     """Compute where the camera is from views of a board and the arm's own poses.
@@ -51,6 +53,7 @@ def calibrate_hand_eye(
         mount: Who carries the camera.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the reported flange poses; None estimates it.
+        board: Layout, when known: the views then choose between chess and marker corners.
         seed: Of the random view triples the start is chosen from.
 
     Raises:
@@ -64,9 +67,12 @@ def calibrate_hand_eye(
     for view, name in zip(views, names, strict=True):
         checks.check_detection(view.detection, name)
     excluded = dict.fromkeys(checks.duplicates(flanges, [v.detection for v in views]), _REPEATED)
+    detections = [without_misread(view.detection, intrinsics) for view in views]
+    if board is not None:
+        detections = better_corners(detections, board, intrinsics)
     seen: list[Floats] = []
-    for i, view in enumerate(views):
-        poses = board_poses(view.detection, intrinsics)
+    for i, detection in enumerate(detections):
+        poses = board_poses(detection, intrinsics)
         if len(poses) == 0:
             excluded[i] = "no pose of the board explains its corners"
         seen.append(poses)
@@ -74,7 +80,7 @@ def calibrate_hand_eye(
         flanges=flanges,
         mount=mount,
         names=names,
-        evidence=Corners([view.detection for view in views], intrinsics),
+        evidence=Corners(detections, intrinsics),
         candidates=seen,
         start=Variances((pixel_sigma or _START_PIXEL) ** 2, *_squares(arm_sigma or _START_ARM)),
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),

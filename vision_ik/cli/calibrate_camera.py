@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics, read_observations
+from calibration.corners import better_corners
 from vision_ik.cameras import open_camera
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions
@@ -40,6 +41,11 @@ def calibrate_camera(options: CameraOptions) -> int:
             result = calibrate_intrinsics(
                 detections, image_size=size, model=options.model, coefficients=options.coefficients
             )
+            better = detections if board is None else better_corners(detections, board, result.intrinsics)
+            if better != detections:
+                result = calibrate_intrinsics(
+                    better, image_size=size, model=options.model, coefficients=options.coefficients
+                )
     file = write_lens(rig, options, result.intrinsics, board)
     _present(result, file, options)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import calibration
 from calibration import HandEyeResult, Observer, calibrate_automatically, calibrate_intrinsics, read_observations
+from calibration.corners import better_corners
 from sim import load_scene
 from vision_ik.arms import open_arm
 from vision_ik.cameras import load_any_intrinsics, open_camera
@@ -50,13 +51,17 @@ def _from_files(options: HandEyeOptions, path: Path) -> int:
         lens = _lens(options, rig)
         if lens is None:
             with stages.stage("Fit the lens to the same views") as stage:
-                fitted = calibrate_intrinsics([v.detection for v in read.views], image_size=read.image_size)
+                seen = [view.detection for view in read.views]
+                fitted = calibrate_intrinsics(seen, image_size=read.image_size)
+                if board is not None:
+                    better = better_corners(seen, board, fitted.intrinsics)
+                    fitted = calibrate_intrinsics(better, image_size=read.image_size)
                 lens = fitted.intrinsics
                 stage.update(f"focal {lens.K[0, 0]:.0f} ± {fitted.focal_sigma:.1f} px, rms {fitted.rms:.2f} px")
         elif (lens.width, lens.height) != read.image_size:
             lens = lens.scaled(*read.image_size)
         with stages.stage("Calibrate"):
-            result = calibration.calibrate_hand_eye(read.views, intrinsics=lens, mount=mount)
+            result = calibration.calibrate_hand_eye(read.views, intrinsics=lens, mount=mount, board=board)
     file = write_hand_eye(
         rig, options, result, lens, board, robot_hash=load_robot(rig.robot).hash, origin=str(path.resolve().name)
     )

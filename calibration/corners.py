@@ -1,0 +1,85 @@
+"""Which of a board's corners to calibrate with: no misread ones, and the better of two kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.board_pose import board_poses
+from calibration.lens import project
+from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Floats
+
+_ENOUGH = 8
+"""Corners that fix a board's pose well."""
+_SPREAD = 0.3
+"""Second over first extent they must have for it."""
+_MISREAD = 5.0
+"""A corner farther off than this many times the typical distance in its view is misread ..."""
+_MISREAD_FLOOR = 0.5
+"""[px] ... if it is at least this far off."""
+_ROUNDS = 3
+_CLEARLY_BETTER = 0.75
+"""Typical distance of chess corners over that of marker corners from which the latter are left out."""
+
+
+def without_misread(detection: BoardDetection, intrinsics: CameraIntrinsics) -> BoardDetection:
+    """Return a view without the corners that lie far from where the others put them."""
+    for _ in range(_ROUNDS):
+        distance = _distances(detection, intrinsics)
+        limit = max(_MISREAD_FLOOR, _MISREAD * float(np.median(distance)))
+        good = distance <= limit
+        if good.all() or not _enough(detection.points_board[good]):
+            break
+        detection = _kept(detection, good)
+    return detection
+
+
+def better_corners(
+    detections: Sequence[BoardDetection], board: Board, intrinsics: CameraIntrinsics
+) -> list[BoardDetection]:
+    """Return the chess corners of a ChArUco board alone where they are clearly better than the markers' corners.
+
+    Which are better depends on print, blur and detector: a chess corner is a saddle, sharp from four
+    sides, where bleeding ink moves a marker's corner outward; but a marker's edges are long. The
+    views decide, all together; views with few chess corners keep everything.
+    """
+    if not isinstance(board, CharucoBoard):
+        return list(detections)
+    chess = [_chess(detection, board) for detection in detections]
+    distances = [_distances(detection, intrinsics) for detection in detections]
+    of_chess = np.concatenate([d[c] for d, c in zip(distances, chess, strict=True)])
+    of_markers = np.concatenate([d[~c] for d, c in zip(distances, chess, strict=True)])
+    if not len(of_chess) or not len(of_markers) or np.median(of_chess) > _CLEARLY_BETTER * np.median(of_markers):
+        return list(detections)
+    return [
+        _kept(detection, c) if _enough(detection.points_board[c]) else detection
+        for detection, c in zip(detections, chess, strict=True)
+    ]
+
+
+def _distances(detection: BoardDetection, intrinsics: CameraIntrinsics) -> Floats:
+    """Return how far each corner (N,) is from its projection with the board in its best pose [px]; 0 without a pose."""
+    poses = board_poses(detection, intrinsics)
+    if len(poses) == 0:
+        return np.zeros(len(detection.points_image))
+    points = detection.points_board @ poses[0, :3, :3].T + poses[0, :3, 3]
+    return np.linalg.norm(detection.points_image - project(points, intrinsics)[0], axis=1)
+
+
+def _chess(detection: BoardDetection, board: CharucoBoard) -> NDArray[np.bool_]:
+    chess = {tuple(point) for point in np.round(board.chess_corners, 9).tolist()}
+    return np.array([tuple(point) in chess for point in np.round(detection.points_board, 9).tolist()], dtype=np.bool_)
+
+
+def _enough(points: Floats) -> bool:
+    if len(points) < _ENOUGH:
+        return False
+    extent = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(extent[1] >= _SPREAD * extent[0])
+
+
+def _kept(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
+    return replace(detection, points_board=detection.points_board[keep], points_image=detection.points_image[keep])
