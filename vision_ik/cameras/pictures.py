@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,10 @@ DEFAULT_FOV = float(np.deg2rad(60.0))
 """[rad] Horizontal field of view assumed for an unknown camera; webcams have 55 to 80 degrees."""
 _ASPECT_TOLERANCE = 0.01
 """Sizes whose aspect ratios differ by less are the same picture resized."""
+
+# OpenCV moved these functions between 4.10 and 4.14.
+_LOG: Any = getattr(cv2.utils, "logging", cv2)
+_SILENT = 0
 
 
 def fit_intrinsics(
@@ -125,8 +130,8 @@ def quiet_opencv() -> Generator[None]:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with _Quiet.lock:
         if _Quiet.depth == 0:
-            _Quiet.level = cv2.utils.logging.getLogLevel()
-            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            _Quiet.level = int(_LOG.getLogLevel())
+            _LOG.setLogLevel(_SILENT)
         _Quiet.depth += 1
     try:
         yield
@@ -134,4 +139,4 @@ def quiet_opencv() -> Generator[None]:
         with _Quiet.lock:
             _Quiet.depth -= 1
             if _Quiet.depth == 0:
-                cv2.utils.logging.setLogLevel(_Quiet.level)
+                _LOG.setLogLevel(_Quiet.level)
