@@ -16,23 +16,22 @@ from vision_ik.types import Floats
 class BulletIk:
     """`pybullet.calculateInverseKinematics` on the URDF of one arm; a context manager.
 
-    PyBullet stops on the position residual alone and returns its best after ``maxNumIterations``,
-    outside the limits at times. So each of ``attempts`` starts is asked up to ``rounds`` times, each
-    from where the last answer left off, until ``accept`` says that the answer is good.
+    PyBullet gives its best after ``iterations`` without saying whether that is good, and knows no
+    limits unless told to stay near a rest posture, which costs it exactness. So angles are turned into the limits by
+    whole turns, and ``accept`` judges.
 
     Args:
         robot: The arm; its base must be the root of its URDF.
-        iterations: Steps PyBullet may take in one question.
-        rounds: Questions a start is good for.
+        iterations: Steps PyBullet may take from one start; 500 gives the least time per solved pose.
 
     Raises:
         MissingDependencyError: PyBullet is not installed.
     """
 
-    def __init__(self, robot: RobotModel, *, iterations: int = 100, rounds: int = 2) -> None:
+    def __init__(self, robot: RobotModel, *, iterations: int = 500) -> None:
         pybullet = self._pybullet = load_pybullet()
         self._client = pybullet.connect(pybullet.DIRECT)
-        self._robot, self._iterations, self._rounds = robot, iterations, rounds
+        self._robot, self._iterations = robot, iterations
         self._body = pybullet.loadURDF(str(robot.urdf_path), useFixedBase=True, physicsClientId=self._client)
         joints: dict[str, int] = {}
         links: dict[str, int] = {}
@@ -51,23 +50,24 @@ class BulletIk:
     ) -> Floats | None:
         """Return the first accepted answer over the ``starts`` (attempts, n), or None."""
         pybullet = self._pybullet
+        lower = self._robot.lower
         for start in starts:
-            q = np.array(start)
-            for _ in range(self._rounds):
-                for joint, value in zip(self._joints, q, strict=True):
-                    pybullet.resetJointState(self._body, joint, float(value), physicsClientId=self._client)
-                answer = pybullet.calculateInverseKinematics(
-                    self._body,
-                    self._tip,
-                    position.tolist(),
-                    quaternion_xyzw.tolist(),
-                    maxNumIterations=self._iterations,
-                    residualThreshold=1e-10,
-                    physicsClientId=self._client,
-                )
-                q = np.array([answer[column] for column in self._columns])
-                if accept(q):
-                    return q
+            for joint, value in zip(self._joints, start, strict=True):
+                pybullet.resetJointState(self._body, joint, float(value), physicsClientId=self._client)
+            answer = pybullet.calculateInverseKinematics(
+                self._body,
+                self._tip,
+                position.tolist(),
+                quaternion_xyzw.tolist(),
+                maxNumIterations=self._iterations,
+                residualThreshold=1e-10,
+                physicsClientId=self._client,
+            )
+            q = np.array([answer[column] for column in self._columns])
+            outside = ~self._robot.prismatic & ((q < lower) | (q > self._robot.upper))
+            q[outside] = lower[outside] + np.mod(q[outside] - lower[outside], 2.0 * np.pi)
+            if accept(q):
+                return q
         return None
 
     def close(self) -> None:

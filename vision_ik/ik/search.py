@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import LENGTH, pose_error, refine
+from vision_ik.ik.packed import Packed, unpack
 from vision_ik.ik.seeds import Floats32, Net, complete, evaluate, features, inner_distance
 from vision_ik.robots.kernels import fk
 from vision_ik.types import Floats, IkStatus
@@ -160,11 +161,12 @@ def order_heads(
     logits: Floats32,
     reference: Floats,
     order: NDArray[np.int64],
-    trial: Floats,
+    postures: Floats,
 ) -> int:
     """Write into ``order`` the heads to try: plausible ones nearest to ``reference`` first, then the others by odds.
 
-    A head's own joints are cheap and sort out the nearest; only those are completed and measured in full.
+    A head's own joints are cheap and sort out the nearest; only those are completed, into its row of ``postures``
+    (heads, n), and measured in full.
 
     Returns:
         How many of them are plausible.
@@ -180,8 +182,8 @@ def order_heads(
         if distances[head] == np.inf:
             break
         distances[head], used[head] = np.inf, True
-        complete(chain, net.symmetric, M, outputs[head], trial)
-        distance, place = unwind(chain, trial, reference), near
+        complete(chain, net.symmetric, M, outputs[head], postures[head])
+        distance, place = unwind(chain, postures[head], reference), near
         while place > 0 and full[place - 1] > distance:
             order[place], full[place] = order[place - 1], full[place - 1]
             place -= 1
@@ -241,11 +243,15 @@ def solve_one(
         features(chain, net.symmetric, target, M, x)
         evaluate(net, x, outputs, logits)
         order = np.empty(min(settings.heads, heads), np.int64)
-        near = order_heads(chain, net, M, outputs, logits, reference, order, trial)
+        postures = np.empty((heads, n))
+        near = order_heads(chain, net, M, outputs, logits, reference, order, postures)
         for k in range(order.shape[0]):
             if found >= settings.collect or (found > 0 and k >= near):
                 break
-            complete(chain, net.symmetric, M, outputs[order[k]], trial)
+            if k < near:
+                trial[:] = postures[order[k]]
+            else:
+                complete(chain, net.symmetric, M, outputs[order[k]], trial)
             done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
             total += steps
             if (done and found == 0) or ((done or found == 0) and score < best):
@@ -279,9 +285,10 @@ def solve_one(
 
 @_compiled
 def solve_single(
-    chain: Chain, net: Net, settings: Settings, matrix: Floats, start: Floats, has_start: bool
+    packed: Packed, settings: Settings, matrix: Floats, start: Floats, has_start: bool
 ) -> tuple[Floats, int, float, float, int, int]:
     """Solve one target as `solve_one` does, and return the posture (n,) in front of its results."""
+    chain, net = unpack(packed)
     q = np.empty(start.shape[0])
     status, m, rad, kind, steps = solve_one(chain, net, settings, matrix, start, has_start, q)
     return q, status, m, rad, kind, steps

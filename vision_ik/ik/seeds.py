@@ -168,38 +168,43 @@ def outer_joints(chain: Chain, M: Floats, q: Floats) -> tuple[float, float]:
     ``trace(R^T R_target)`` largest.
     """
     n = q.shape[0]
-    X, p = np.eye(3), np.zeros(3)
-    for i in range(1, n):
-        F = chain.fixed[i]
-        for r in range(3):
-            x, y, z = X[r, 0], X[r, 1], X[r, 2]
-            p[r] += x * F[0, 3] + y * F[1, 3] + z * F[2, 3]
-            for c in range(3):
-                X[r, c] = x * F[0, c] + y * F[1, c] + z * F[2, c]
-        if i == n - 1:
-            break
+    # Columns x, y, z of the rotation and the origin p reached so far, seen from the turned first joint.
+    F = chain.fixed[1]
+    xx, xy, xz = F[0, 0], F[1, 0], F[2, 0]
+    yx, yy, yz = F[0, 1], F[1, 1], F[2, 1]
+    zx, zy, zz = F[0, 2], F[1, 2], F[2, 2]
+    px, py = F[0, 3], F[1, 3]
+    for i in range(1, n - 1):
         if chain.prismatic[i]:
-            for r in range(3):
-                p[r] += q[i] * X[r, 2]
+            px += q[i] * zx
+            py += q[i] * zy
         else:
-            cos, sin = math.cos(q[i]), math.sin(q[i])
-            for r in range(3):
-                x, y = X[r, 0], X[r, 1]
-                X[r, 0] = cos * x + sin * y
-                X[r, 1] = cos * y - sin * x
-    turn = math.atan2(p[0] * M[1, 3] - p[1] * M[0, 3], p[0] * M[0, 3] + p[1] * M[1, 3])
-    cos, sin = math.cos(turn), math.sin(turn)
-    same = cross = 0.0
-    for c in range(2):
-        # Column c of M turned back by the first joint, against columns x and y of X.
-        mx, my, mz = cos * M[0, c] + sin * M[1, c], cos * M[1, c] - sin * M[0, c], M[2, c]
-        along_x = X[0, 0] * mx + X[1, 0] * my + X[2, 0] * mz
-        along_y = X[0, 1] * mx + X[1, 1] * my + X[2, 1] * mz
-        if c == 0:
-            same, cross = same + along_x, cross + along_y
-        else:
-            same, cross = same + along_y, cross - along_x
+            c, s = math.cos(q[i]), math.sin(q[i])
+            xx, yx = c * xx + s * yx, c * yx - s * xx
+            xy, yy = c * xy + s * yy, c * yy - s * xy
+            xz, yz = c * xz + s * yz, c * yz - s * xz
+        F = chain.fixed[i + 1]
+        px += F[0, 3] * xx + F[1, 3] * yx + F[2, 3] * zx
+        py += F[0, 3] * xy + F[1, 3] * yy + F[2, 3] * zy
+        ax, ay, az = _turned(F, 0, xx, yx, zx), _turned(F, 0, xy, yy, zy), _turned(F, 0, xz, yz, zz)
+        bx, by, bz = _turned(F, 1, xx, yx, zx), _turned(F, 1, xy, yy, zy), _turned(F, 1, xz, yz, zz)
+        zx, zy, zz = _turned(F, 2, xx, yx, zx), _turned(F, 2, xy, yy, zy), _turned(F, 2, xz, yz, zz)
+        xx, xy, xz = ax, ay, az
+        yx, yy, yz = bx, by, bz
+    turn = math.atan2(px * M[1, 3] - py * M[0, 3], px * M[0, 3] + py * M[1, 3])
+    c, s = math.cos(turn), math.sin(turn)
+    # Columns x and y of the target, turned back by the first joint.
+    tx, ty, tz = c * M[0, 0] + s * M[1, 0], c * M[1, 0] - s * M[0, 0], M[2, 0]
+    ux, uy, uz = c * M[0, 1] + s * M[1, 1], c * M[1, 1] - s * M[0, 1], M[2, 1]
+    same = xx * tx + xy * ty + xz * tz + yx * ux + yy * uy + yz * uz
+    cross = yx * tx + yy * ty + yz * tz - xx * ux - xy * uy - xz * uz
     return turn, math.atan2(cross, same)
+
+
+@_compiled
+def _turned(F: Floats, column: int, x: float, y: float, z: float) -> float:
+    """Return one coordinate of a column of ``F`` after the rotation whose columns have coordinates x, y, z."""
+    return F[0, column] * x + F[1, column] * y + F[2, column] * z
 
 
 @_compiled

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from vision_ik.errors import InvalidPoseError
 from vision_ik.ik import search
 from vision_ik.ik.chain import Chain, make_chain
+from vision_ik.ik.packed import Packed, pack
 from vision_ik.ik.seeds import NO_NET, Net
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform, TransformLike
@@ -45,6 +46,8 @@ class HybridSolver:
     chain: Chain
     net: Net
     """Empty where the solver has no learned seeds."""
+    packed: Packed
+    """Both again, in few arrays."""
     threads: int = 1
     """Threads a batch may use."""
 
@@ -70,11 +73,11 @@ class HybridSolver:
         """
         begin = perf_counter()
         matrix = _matrix(T_base_tool)
-        start = self.robot.home if q_start is None else np.array(q_start, dtype=np.float64)
+        start = np.array(self.robot.home if q_start is None else q_start, dtype=np.float64)
         if start.shape != (self.chain.lower.shape[0],):
             raise ValueError(f"q_start must have shape ({self.robot.n},), not {start.shape}.")
         q, status, m, rad, kind, steps = search.solve_single(
-            self.chain, self.net, self.settings, matrix, np.array(start), q_start is not None
+            self.packed, self.settings, matrix, start, q_start is not None
         )
         if status == search.INVALID:
             _complain(matrix, start)
@@ -184,6 +187,7 @@ def make_solver(
         raise ValueError(f"Tolerances must be at least 1e-12, not {tolerance_m} m and {tolerance_rad} rad.")
     if restarts < 0 or threads < 1:
         raise ValueError(f"restarts ({restarts}) must not be negative, and threads ({threads}) at least 1.")
+    chain = make_chain(robot, T_flange_tool)
     return HybridSolver(
         robot=robot,
         T_flange_tool=Transform.identity() if T_flange_tool is None else T_flange_tool,
@@ -196,8 +200,9 @@ def make_solver(
             restarts=int(restarts),
             seed=int(seed),
         ),
-        chain=make_chain(robot, T_flange_tool),
+        chain=chain,
         net=net,
+        packed=pack(chain, net),
         threads=threads,
     )
 

@@ -74,12 +74,14 @@ def _ours(solver: HybridSolver, Ts: Floats, starts: Floats, fk: Fk, note: str) -
     robot = solver.robot
     for T, start in zip(Ts[:20], starts[:20], strict=True):
         solver.solve(T, start)
-    times, solved = np.empty(len(Ts)), 0
+    solver.solve_batch(Ts[:20], starts[:20])
+    times, answers = np.empty(len(Ts)), np.empty((len(Ts), robot.n))
     for k, (T, start) in enumerate(zip(Ts, starts, strict=True)):
         begin = thread_time_ns()
-        q = solver.solve(T, start).q
+        solution = solver.solve(T, start)
         times[k] = 1e-9 * (thread_time_ns() - begin)
-        solved += reached(robot, fk, q, T)
+        answers[k] = solution.q
+    solved = sum(reached(robot, fk, q, T) for q, T in zip(answers, Ts, strict=True))
     begin = thread_time_ns()
     solver.solve_batch(Ts, starts)
     batched = 1e-9 * (thread_time_ns() - begin) / len(Ts)
@@ -106,14 +108,13 @@ def _peer(arm: str, name: str, make: Callable[[], PeerIk], Ts: Floats, starts: F
         peer = make()
     except MissingDependencyError as error:
         return Figure(name=title, value=float("nan"), target=target, note=f"skipped: {error.cause}")
-    robot, solved, spent = load_robot(arm), 0, 0
+    robot = load_robot(arm)
     with peer:
         peer.solve(Ts[0], starts[0])
-        for T, attempts in zip(Ts, starts, strict=True):
-            begin = thread_time_ns()
-            q = peer.solve(T, attempts)
-            spent += thread_time_ns() - begin
-            solved += q is not None and reached(robot, fk, q, T)
+        begin = thread_time_ns()
+        answers = [peer.solve(T, attempts) for T, attempts in zip(Ts, starts, strict=True)]
+        spent = thread_time_ns() - begin
+    solved = sum(q is not None and reached(robot, fk, q, T) for q, T in zip(answers, Ts, strict=True))
     if not solved:
         return Figure(name=title, value=float("inf"), target=target, note="the peer solved none")
     per_solved = 1e-9 * spent / solved
