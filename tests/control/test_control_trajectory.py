@@ -82,6 +82,17 @@ def test_a_goal_that_moves_steadily_is_intercepted_and_then_met_without_lag() ->
     assert errors[150] < 1e-9
 
 
+def test_a_goal_that_runs_into_a_limit_is_left_in_time() -> None:
+    trajectory = begin()
+    rate = np.array([0.0, 0.8, 0.0])
+    q = [trajectory.q]
+    for k in range(1, 300):
+        trajectory.step_to(START + rate * PERIOD * k, rate, PERIOD)
+        q.append(trajectory.q)
+    assert_limits_kept(np.array(q))
+    assert trajectory.q[1] == pytest.approx(1.0 - 2e-3, abs=1e-6)
+
+
 def test_joints_arrive_together() -> None:
     trajectory = begin()
     goal = START + np.array([0.02, 0.9, 0.3])
