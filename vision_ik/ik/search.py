@@ -23,7 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.kernels import LENGTH, pose_error, refine
+from vision_ik.ik.kernels import LENGTH, assign, pose_error, refine
 from vision_ik.ik.packed import Packed, unpack
 from vision_ik.ik.seeds import Floats32, Net, complete, evaluate, features, inner_distance
 from vision_ik.robots.kernels import fk
@@ -215,7 +215,8 @@ def solve_one(
             valid = False
         reference[i] = min(max(start[i], chain.lower[i]), chain.upper[i])
     if not valid:
-        q[:] = np.nan
+        for i in range(n):
+            q[i] = np.nan
         return INVALID, np.nan, np.nan, START, 0
 
     found, best_m, best_rad, kind, total = 0, np.inf, np.inf, START, 0
@@ -227,7 +228,7 @@ def solve_one(
         m, rad = pose_error(target, T, e)
         tried_start = (m / LENGTH) ** 2 + rad * rad < NEAR_COST
         if tried_start:
-            q[:] = reference
+            assign(q, reference)
             done, total, best_m, best_rad, best = _attempt(chain, settings, target, q, reference)
             found = int(done)
             if done and np.abs(q - reference).max() <= NEAR_JOINT:
@@ -249,13 +250,13 @@ def solve_one(
             if found >= settings.collect or (found > 0 and k >= near):
                 break
             if k < near:
-                trial[:] = postures[order[k]]
+                assign(trial, postures[order[k]])
             else:
                 complete(chain, net.symmetric, M, outputs[order[k]], trial)
             done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
             total += steps
             if (done and found == 0) or ((done or found == 0) and score < best):
-                q[:] = trial
+                assign(q, trial)
                 best_m, best_rad, best, kind = m, rad, score, NETWORK
             found += done
     for k in range(-1, settings.restarts):
@@ -264,7 +265,7 @@ def solve_one(
         if k < 0:
             if tried_start:
                 continue
-            trial[:] = reference
+            assign(trial, reference)
         else:
             random_state = random_posture(chain, random_state, trial)
         done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
@@ -273,7 +274,7 @@ def solve_one(
         if k < 0 and has_start:
             score *= HOLD_COST
         if done or score < best:
-            q[:] = trial
+            assign(q, trial)
             best_m, best_rad, best, kind = m, rad, score, START if k < 0 else RANDOM
     if found > 0:
         return CONVERGED, best_m, best_rad, kind, total
@@ -340,7 +341,7 @@ def solve_distinct(
     for k in range(-1, heads + settings.restarts):
         kind = NETWORK
         if k < 0:
-            trial[:] = reference
+            assign(trial, reference)
             kind = START
         elif k < heads:
             complete(chain, net.symmetric, M, outputs[k], trial)
@@ -349,7 +350,7 @@ def solve_distinct(
             kind = RANDOM
         done, steps, m, rad, _ = _attempt(chain, settings, target, trial, reference)
         if done and count < q.shape[0] and _is_new(chain, q[:count], trial, apart):
-            q[count] = trial
+            assign(q[count], trial)
             info[count, 0], info[count, 1], info[count, 2], info[count, 3] = m, rad, kind, steps
             count += 1
     return count

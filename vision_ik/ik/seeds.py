@@ -119,13 +119,15 @@ def evaluate(net: Net, x: Floats32, outputs: Floats32, logits: Floats32) -> None
     width, m = net.first.shape[1], x.shape[0]
     known, work = np.empty(m + width, np.float32), np.empty(width, np.float32)
     h = known[m:]
-    known[:m] = x
+    for j in range(m):
+        known[j] = x[j]
     affine(net.first, x, h)
     activate(h)
     for layer in range(net.hidden.shape[0]):
         affine(net.hidden[layer], h, work)
         activate(work)
-        h[:] = work
+        for j in range(width):
+            h[j] = work[j]
     affine(net.heads, h, outputs.reshape(-1))
     judges = np.empty(net.judge.shape[1], np.float32)
     affine(net.judge, known, judges)
