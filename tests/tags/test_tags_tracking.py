@@ -146,6 +146,27 @@ def test_a_track_that_starts_on_the_wrong_solution_is_put_right() -> None:
     assert predicted(tracker, 0.3).T_base_target.distance_to(T_BASE_TAG)[1] < 1e-3
 
 
+def test_a_track_on_the_mirrored_solution_is_put_right_by_the_pictures_that_follow() -> None:
+    tracker = TargetTracker()
+    # The mirrored pose stood there alone and beyond doubt; then the tag jumps to where its flip was.
+    wrong = T_BASE_TAG @ FLIP
+    feed(tracker, lambda _t: wrong, 0.5)
+    for k in range(6):
+        tracker.update(seen(T_BASE_TAG, 0.55 + k * PERIOD, errors=(0.05, 0.45)), T_BASE_CAMERA)
+    assert predicted(tracker, 0.75).T_base_target.distance_to(T_BASE_TAG)[1] < 1e-2
+
+
+def test_a_short_series_of_flips_does_not_move_the_target() -> None:
+    tracker = TargetTracker()
+    feed(tracker, lambda _t: T_BASE_TAG, 0.5)
+    for k in range(3):
+        tracker.update(seen(T_BASE_TAG, 0.55 + k * PERIOD, flip=True, errors=(0.21, 0.3)), T_BASE_CAMERA)
+        assert predicted(tracker, 0.6).T_base_target.distance_to(T_BASE_TAG)[1] < 1e-2
+    for k in range(3, 30):
+        tracker.update(seen(T_BASE_TAG, 0.55 + k * PERIOD), T_BASE_CAMERA)
+    assert predicted(tracker, 1.6).T_base_target.distance_to(T_BASE_TAG)[1] < 1e-3
+
+
 def test_an_outlier_is_rejected_and_leaves_the_track_alone() -> None:
     tracker = TargetTracker()
     feed(tracker, lambda _t: T_BASE_TAG, 0.5)

@@ -62,11 +62,13 @@ class TrackerSettings:
 
 @dataclass(slots=True)
 class _Track:
-    """One hypothesis about the target; two exist while the planar ambiguity is open."""
+    """One hypothesis about the target; several exist while the planar ambiguity is open."""
 
     bank: MotionBank
     cost: float = 0.0
     """Sum of squared reprojection errors over sigma^2: minus twice the log-likelihood."""
+    outcome: UpdateOutcome = UpdateOutcome.STARTED
+    """Of the newest estimate."""
 
 
 class TargetTracker:
@@ -125,17 +127,14 @@ class TargetTracker:
         lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
         if not self._tracks or lost:
             return self._start(estimate, T_base_camera)
-        outcome = UpdateOutcome.REJECTED
-        for k, track in enumerate(self._tracks):
-            taken = self._correct(track, estimate, T_base_camera)
-            if k == 0:
-                outcome = taken
+        self._doubt(estimate, T_base_camera)
+        self._weigh()
+        outcome = self._tracks[0].outcome
         if outcome is UpdateOutcome.REJECTED:
             self._rejected += 1
             return self._start(estimate, T_base_camera) if self._rejected >= self.settings.rejections else outcome
         self._rejected = 0
         self._seen(estimate)
-        self._weigh()
         return outcome
 
     def predict(self, timestamp: float) -> Target | None:
@@ -161,17 +160,34 @@ class TargetTracker:
     def _start(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
         """Begin with each planar solution that the picture allows."""
         self._tracks = []
-        s = self.settings
         for T_camera_tag, error in _solutions(estimate):
-            T_base_tag = T_base_camera @ T_camera_tag
-            bank = MotionBank(T_base_tag, estimate.covariance, estimate.timestamp, s.models, s.sojourn_s)
-            self._tracks.append(_Track(bank=bank, cost=self._cost(error)))
+            self._tracks.append(self._new_track(estimate, T_base_camera @ T_camera_tag, self._cost(error)))
         self._rejected = 0
         self._seen(estimate)
         self._weigh()
         return UpdateOutcome.STARTED
 
-    def _correct(self, track: _Track, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
+    def _new_track(self, estimate: PoseEstimate, T_base_tag: Transform, cost: float) -> _Track:
+        s = self.settings
+        return _Track(
+            bank=MotionBank(T_base_tag, estimate.covariance, estimate.timestamp, s.models, s.sojourn_s), cost=cost
+        )
+
+    def _doubt(self, estimate: PoseEstimate, T_base_camera: Transform) -> None:
+        """Feed every hypothesis; where all go against the picture, add the one that the picture prefers.
+
+        A flip for a frame leaves the rival behind again; a track that sits on the mirrored solution
+        (after a jump, say) pays for it in every frame, until the rival leads.
+        """
+        before = self._tracks[0].cost
+        for track in self._tracks:
+            self._correct(track, estimate, T_base_camera)
+        outcomes = {track.outcome for track in self._tracks}
+        if UpdateOutcome.FLIPPED in outcomes and UpdateOutcome.ACCEPTED not in outcomes:
+            cost = before + self.settings.decided + self._cost(estimate.reprojection_error)
+            self._tracks.append(self._new_track(estimate, T_base_camera @ estimate.T_camera_tag, cost))
+
+    def _correct(self, track: _Track, estimate: PoseEstimate, T_base_camera: Transform) -> None:
         """Feed one hypothesis with the solution that fits it, if any does."""
         track.bank.predict(estimate.timestamp)
         covariance = estimate.covariance * self._variance_ratio
@@ -179,15 +195,15 @@ class TargetTracker:
         fits = [track.bank.distance(T_base_camera @ T, covariance) for T, _ in solutions]
         k = int(np.argmin(fits))
         if fits[k] > self.settings.gate:
-            # A solution that is not even there is as unlikely as the gate allows.
-            track.cost += self.settings.gate
-            return UpdateOutcome.REJECTED
+            track.cost += self.settings.decided
+            track.outcome = UpdateOutcome.REJECTED
+            return
         track.bank.correct(T_base_camera @ solutions[k][0], covariance)
         track.cost += self._cost(solutions[k][1])
-        return UpdateOutcome.FLIPPED if k else UpdateOutcome.ACCEPTED
+        track.outcome = UpdateOutcome.FLIPPED if k else UpdateOutcome.ACCEPTED
 
     def _weigh(self) -> None:
-        """Put the likelier hypothesis first and drop the other once that is certain."""
+        """Put the likeliest hypothesis first and drop the others once that is certain."""
         self._tracks.sort(key=lambda track: track.cost)
         best = self._tracks[0].cost
         self._tracks = [track for track in self._tracks if track.cost - best <= 2.0 * self.settings.decided]
@@ -211,8 +227,8 @@ class TargetTracker:
         self._T_camera_tag = estimate.T_camera_tag
 
     def _cost(self, reprojection_error: float) -> float:
-        """Return the sum over the four corners of (distance / sigma)^2."""
-        return 4.0 * (reprojection_error / self.settings.pixel_sigma) ** 2
+        """Return the sum over the four corners of (distance / sigma)^2; bounded, so that no frame decides alone."""
+        return min(4.0 * (reprojection_error / self.settings.pixel_sigma) ** 2, self.settings.decided)
 
 
 def _solutions(estimate: PoseEstimate) -> list[tuple[Transform, float]]:
