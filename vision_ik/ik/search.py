@@ -49,7 +49,9 @@ PLAUSIBLE_ODDS = 4.0
 PLAUSIBLE_HEADS = 6
 """Plausible heads, the nearest to the start, that go before the others."""
 HOLD_COST = 0.5
-"""Share of the start's remaining cost below which another seed's closest pose replaces it."""
+"""Share of the start's remaining cost below which another seed's closest pose replaces it ..."""
+HOLD_MARGIN = 0.02**2
+"""... less this weighted squared error (8 mm, 0.02 rad): nobody wants to see an arm jump for less."""
 AT_LIMIT = 1e-9
 """[rad, m] A joint this close to its limit stands at it."""
 
@@ -233,7 +235,7 @@ def solve_one(
             found = int(done)
             if done and np.abs(q - reference).max() <= NEAR_JOINT:
                 return CONVERGED, best_m, best_rad, START, total
-            best *= 1.0 if done else HOLD_COST
+            best = best if done else HOLD_COST * best - HOLD_MARGIN
 
     heads = net.rank.shape[1]
     random_state = np.uint64(settings.seed)
@@ -271,8 +273,8 @@ def solve_one(
         done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
         total += steps
         found += done
-        if k < 0 and has_start:
-            score *= HOLD_COST
+        if k < 0 and has_start and not done:
+            score = HOLD_COST * score - HOLD_MARGIN
         if done or score < best:
             assign(q, trial)
             best_m, best_rad, best, kind = m, rad, score, START if k < 0 else RANDOM
