@@ -72,7 +72,7 @@ def load_mesh(path: Path) -> Mesh:
     import open3d as o3d
 
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        model = o3d.io.read_triangle_mesh(str(path), enable_post_processing=False)
+        model = o3d.io.read_triangle_mesh(path, enable_post_processing=False)
     colours = _file_colours(model, len(model.triangles))
     middles = _middles(model)
     if len(model.triangles) > _ENOUGH:
