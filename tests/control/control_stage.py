@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vision_ik.arms import JointLimits
-from vision_ik.control import ServoSettings, ServoStep, servo
+from vision_ik.control import Mode, ServoSettings, ServoStep, servo
 from vision_ik.rig import Rig
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.testing import FakeArm, FakeCamera, VirtualClock
@@ -31,6 +31,7 @@ TAG_SIZE = 0.08
 T_TAG_TARGET = Transform.from_xyz_rpy((0.0, 0.0, 0.1), (np.pi, 0.0, 0.0))
 T_BASE_CAMERA = Transform.from_xyz_rpy((1.1, 0.0, 0.7), (-2.3, 0.0, np.pi / 2))
 T_BASE_TAG = Transform.from_xyz_rpy((0.45, 0.05, 0.15), (0.2, -0.1, 0.3))
+FAST = ServoSettings(soft_start_s=0.5)
 
 
 @cache
@@ -186,3 +187,24 @@ class Stage:
 
     def _expose(self, timestamp: float, index: int) -> Image | None:
         return None if self.drop(index) else np.zeros((2, 2, 3), dtype=np.uint8)
+
+
+def figure_eight(t: float) -> Transform:
+    """8 x 4 cm in the plane of the tag, one round in 4 s."""
+    w = 2.0 * np.pi * 0.25
+    return T_BASE_TAG @ Transform.from_translation((0.04 * np.sin(w * t), 0.02 * np.sin(2 * w * t), 0.0))
+
+
+def modes(steps: list[ServoStep]) -> list[Mode]:
+    """Return the modes in the order in which they came."""
+    found: list[Mode] = []
+    for step in steps:
+        if not found or found[-1] is not step.verdict.mode:
+            found.append(step.verdict.mode)
+    return found
+
+
+def fastest(stage: Stage, steps: list[ServoStep]) -> float:
+    """Return the largest share of a velocity limit that was commanded."""
+    speeds = [np.abs(step.command.dq) / stage.robot.velocity for step in steps if step.command is not None]
+    return float(np.max(speeds))

@@ -105,6 +105,19 @@ def test_an_old_joint_state_holds_until_a_fresh_one_comes() -> None:
     assert supervisor.judge_state(1.2, state(1.15, np.zeros(2), np.zeros(2)), np.zeros(2)) is None
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "words"), [(1.5, "300 ms in the future"), (np.nan, "no finite time"), (np.inf, "no finite time")]
+)
+def test_a_joint_state_whose_age_nobody_knows_holds(timestamp: float, words: str) -> None:
+    supervisor = Supervisor(ServoSettings(), NAMES)
+    verdict = supervisor.judge_state(1.2, state(timestamp, np.zeros(2), np.zeros(2)), np.zeros(2))
+    assert verdict is not None
+    assert verdict.mode is Mode.HOLDING
+    assert words in verdict.reason
+    assert verdict.remedy
+    assert supervisor.judge_state(1.2, state(1.24, np.zeros(2), np.zeros(2)), np.zeros(2)) is None
+
+
 def test_the_first_reason_of_a_stop_is_kept() -> None:
     supervisor = Supervisor(ServoSettings(), NAMES)
     first = supervisor.stop_for(ArmError("The arm is hot.", "Let it cool.", joint="a"), "arm")

@@ -16,6 +16,9 @@ from vision_ik.control.settings import ServoSettings
 from vision_ik.errors import VisionIkError
 from vision_ik.types import Floats, IkSolution, JointState
 
+_CLOCK_TOLERANCE = 0.05
+"""[s] A joint state may be stamped so far ahead: clocks of two machines never agree."""
+
 
 class Mode(Enum):
     """What the loop does."""
@@ -106,14 +109,7 @@ class Supervisor:
                 "Look for a collision, a brake or a lost connection, then start anew.",
                 facts={"joint": self._names[worst], "tracking_error": float(error[worst])},
             )
-        age = now - state.timestamp
-        if age > self.settings.max_state_age:
-            return _hold(
-                f"The newest joint state is {_ms(age)} old; at most {_ms(self.settings.max_state_age)} is allowed.",
-                "Check the connection to the arm; motion goes on with the next fresh state.",
-                state_age=age,
-            )
-        return None
+        return self._judge_age(now - state.timestamp)
 
     def judge_target(self, now: float, last_seen: float, why_unseen: VisionIkError | None) -> Verdict | None:
         """Return why the newest sight of the target forbids motion, or None.
@@ -186,6 +182,23 @@ class Supervisor:
         if box is None or np.abs(box.excess(p_after)).sum() <= np.abs(box.excess(p_before)).sum():
             return None
         return self._outside(p_after, "The way to the target")
+
+    def _judge_age(self, age: float) -> Verdict | None:
+        """Return a hold when a joint state's age [s] is too high, or not that of a state of this clock."""
+        if -_CLOCK_TOLERANCE <= age <= self.settings.max_state_age:
+            return None
+        if age > self.settings.max_state_age:
+            return _hold(
+                f"The newest joint state is {_ms(age)} old; at most {_ms(self.settings.max_state_age)} is allowed.",
+                "Check the connection to the arm; motion goes on with the next fresh state.",
+                state_age=age,
+            )
+        when = f"{_ms(-age)} in the future" if np.isfinite(age) else "at no finite time"
+        return _hold(
+            f"The newest joint state is stamped {when}, so nobody knows how old it is.",
+            "Let the arm stamp its states on the clock of the loop; motion goes on with the next fresh state.",
+            state_age=age,
+        )
 
     def _outside(self, p_base: Floats, what: str) -> Verdict | None:
         box = self.settings.workspace
