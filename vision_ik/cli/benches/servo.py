@@ -74,7 +74,9 @@ def run(*, quick: bool = False) -> list[Figure]:
 
 def _still_rows(name: str, errors: Floats, note: str) -> list[Figure]:
     mm, deg = 1e3 * float(np.median(errors[:, 0])), float(np.rad2deg(np.median(errors[:, 1])))
+    reached = int(np.sum(errors[:, 0] < _CONTACT_M))
     worst = f"worst {1e3 * errors[:, 0].max():.2f} mm, {np.rad2deg(errors[:, 1].max()):.3f} deg"
+    worst = f"{reached} of {len(errors)} reached, {worst}"
     note = f"{worst}; {note}; {_CONDITIONS}"
     return [
         Figure(
@@ -105,6 +107,7 @@ def _still(scene: Scene, rig: Rig, poses: int, seed: int) -> Floats:
     for _ in range(poses):
         place = centre.translation + rng.uniform(-1.0, 1.0, 3) * (0.06, 0.10, 0.05)
         turn = Transform.exp(np.concatenate([np.zeros(3), np.deg2rad(15.0) * rng.uniform(-1.0, 1.0, 3)]))
+        _go_home(scene)  # an arm in the way would hide the next tag
         _put_tag(scene, Transform.from_parts(centre.rotation, place) @ turn)
         errors.append(_follow(scene, rig, _REACH_S).at_the_end())
     return np.array(errors)
@@ -132,8 +135,7 @@ def _calibrate(scene: Scene, seed: int) -> Rig:
     scene.mount_board()
     observer = Observer(scene.arm, scene.camera, board, scene.robot, clock=scene.world, speed=0.5)
     result = calibrate_automatically(observer, load_solver(scene.robot), n=_VIEWS, seed=seed).result
-    limits = JointLimits.of(scene.robot)
-    move_to(scene.arm, scene.robot.home, limits=limits, clock=scene.world, speed_scale=0.5)
+    _go_home(scene)
     scene.remove_board()
     scene.world.attach_tag(tag.tag_id, tag.size_m, "world", tag.pose, family=tag.family)
     return replace(scene.blank_rig(), T_mount_camera=result.T_mount_camera, camera_covariance=result.covariance)
@@ -180,6 +182,11 @@ def _moving(rounds: int) -> list[Figure]:
 
 def _scene(seed: int, **robot: float) -> Scene:
     return load_scene("tabletop", seed=seed, camera=_CAMERA, robot={"name": "panda", **robot})
+
+
+def _go_home(scene: Scene) -> None:
+    limits = JointLimits.of(scene.robot)
+    move_to(scene.arm, scene.robot.home, limits=limits, clock=scene.world, speed_scale=0.5)
 
 
 def _put_tag(scene: Scene, pose: Transform | Motion) -> None:
