@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from vision_ik.config import at_key, table_at
+from vision_ik.config import at_key, numbers, table_at, text
 from vision_ik.errors import ConfigError, VisionIkError
 from vision_ik.files import write_atomic
 from vision_ik.types import CameraIntrinsics, Floats, LensModel
@@ -42,7 +42,7 @@ def load_intrinsics(path: str | Path) -> CameraIntrinsics:
 
 def _parse(data: Mapping[str, Any]) -> CameraIntrinsics:
     with at_key("distortion_model", _REMEDY):
-        model = data.get("distortion_model", "plumb_bob")
+        model = text(data.get("distortion_model", "plumb_bob"), "one of " + ", ".join(_MODELS))
         if model not in _MODELS:
             raise ValueError(f"it must be one of {', '.join(_MODELS)}, not {model!r}")
     K = _numbers(data, "camera_matrix")
@@ -72,10 +72,7 @@ def _numbers(data: Mapping[str, Any], key: str) -> Floats:
     with at_key(key, _REMEDY):
         if "data" not in table:
             raise ValueError("it is missing, or has no data")
-        values = np.array(table["data"], dtype=np.float64)
-        if values.ndim != 1 or not np.isfinite(values).all():
-            raise ValueError("data must be a plain list of finite numbers")
-        return values
+        return np.array(numbers(table["data"]))
 
 
 def _pixels(data: Mapping[str, Any], key: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Set
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -37,6 +38,43 @@ def table_at(data: Mapping[str, Any], name: str, remedy: str, prefix: str = "") 
         if not isinstance(table, dict):
             raise TypeError(f"it must be a table, not {table!r}")
     return cast("dict[str, Any]", table)
+
+
+def text(value: object, what: str = "text") -> str:
+    """Return ``value`` if it is text that says something.
+
+    Raises:
+        TypeError: It is not; the sentence asks for ``what``.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError(f"it must be {what} in quotes, not {value!r}")
+    return value
+
+
+def number(value: object) -> float:
+    """Return ``value`` as a float if it is a finite number.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"it must be a finite number, not {value!r}")
+    return float(value)
+
+
+def numbers(value: object, n: int | None = None) -> list[float]:
+    """Return ``value`` as floats if it is a list of ``n`` finite numbers (None: of any length).
+
+    Raises:
+        TypeError: It is something else.
+    """
+    items = cast("list[object]", value) if isinstance(value, list) else None
+    if items is not None and n in (None, len(items)):
+        try:
+            return [number(item) for item in items]
+        except TypeError as error:
+            raise TypeError(f"every entry: {error}") from error
+    raise TypeError(f"it must be a list of {'' if n is None else f'{n} '}numbers, not {value!r}")
 
 
 def refuse_unknown(table: Mapping[str, object], known: Set[str], prefix: str = "") -> None:

@@ -11,35 +11,60 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import numpy as np
 import tomlkit
+from numpy.typing import ArrayLike
 from tomlkit.items import Table
 
 from vision_ik.camera_info import load_intrinsics, save_intrinsics
-from vision_ik.config import at_key, refuse_unknown, table_at
+from vision_ik.config import at_key, number, numbers, refuse_unknown, table_at, text
 from vision_ik.errors import ConfigError, TagError, VisionIkError
 from vision_ik.files import write_atomic
-from vision_ik.transforms import Transform
+from vision_ik.transforms import Transform, as_transform
 from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Floats, TagGridBoard
-from vision_ik.types._arrays import read_only
+from vision_ik.types._arrays import put, read_only
 
 Mount = Literal["eye_to_hand", "eye_in_hand"]
 _CAMERA_KEY: dict[Mount, str] = {"eye_to_hand": "T_base_camera", "eye_in_hand": "T_flange_camera"}
 _BOARDS: dict[str, type[CharucoBoard] | type[TagGridBoard]] = {"charuco": CharucoBoard, "tag_grid": TagGridBoard}
-_KEYS = {"robot", "robot_hash", "mount", *_CAMERA_KEY.values(), "T_flange_tool", "T_tag_target", "tags", "boards"} | {
+_KEYS = {"robot", "base", "tip", "robot_hash", "mount", *_CAMERA_KEY.values(), "T_flange_tool", "T_tag_target"} | {
+    "tags",
+    "boards",
+    "workspace",
     "intrinsics",
     "provenance",
 }
+_PARTS = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+}
+"""What the fields of a board may hold, by the names of their types."""
+_ROUNDING = 1e-9
+"""Asymmetry, or negative variance, of a covariance beside its largest entry that is taken for rounding."""
 _REMEDY = "Mend the value; docs/conventions.md shows a rig.toml."
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rig:
-    """Everything about a set-up that does not move."""
+    """Everything about a set-up that does not move.
+
+    Transforms may be given as 4x4 arrays.
+
+    Raises:
+        ValueError: A value is out of its range.
+        InvalidPoseError: An array is no rigid transform.
+    """
 
     robot: str
     """Catalogue name or URDF path."""
+    base: str | None = None
+    """Link the chain starts from; None: the catalogue's, or the root of the URDF."""
+    tip: str | None = None
+    """Link the chain ends at, the flange; None: the catalogue's, or the only leaf of the URDF."""
     robot_hash: str = ""
     """Hash of the robot model the calibration was made with; empty when never calibrated."""
     mount: Mount = "eye_to_hand"
@@ -55,10 +80,32 @@ class Rig:
     """Edge of the black border [m] by tag id."""
     default_tag_size: float | None = None
     """[m] for ids not listed; None: unlisted tags are an error."""
+    workspace: tuple[Floats, Floats] | None = None
+    """Lower and upper corner (3,) of the box the tool may be in [m], base frame; None: no bound."""
     boards: Mapping[str, Board] = field(default_factory=dict[str, Board])
     intrinsics: CameraIntrinsics | None = None
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
     """When, from what and by which version the calibration was made."""
+
+    def __post_init__(self) -> None:
+        if self.mount not in tuple(_CAMERA_KEY):
+            raise ValueError(f"The mount must be eye_to_hand or eye_in_hand, not {self.mount!r}.")
+        if self.T_mount_camera is not None:
+            put(self, "T_mount_camera", as_transform(self.T_mount_camera))
+        put(self, "T_flange_tool", as_transform(self.T_flange_tool))
+        put(self, "T_tag_target", as_transform(self.T_tag_target))
+        if self.camera_covariance is not None:
+            put(self, "camera_covariance", _covariance(self.camera_covariance))
+        if self.default_tag_size is not None and not 0.0 < self.default_tag_size < np.inf:
+            raise ValueError(f"The default tag size must be positive, not {self.default_tag_size!r} m.")
+        for tag_id, size in self.tag_sizes.items():
+            if tag_id < 0:
+                raise ValueError(f"The ids of tags start at 0, {tag_id} is none.")
+            if not 0.0 < size < np.inf:
+                raise ValueError(f"The size of tag {tag_id} must be positive, not {size!r} m.")
+        put(self, "tag_sizes", dict(self.tag_sizes))
+        if self.workspace is not None:
+            put(self, "workspace", _box(*self.workspace))
 
     def T_base_camera(self, T_base_flange: Transform) -> Transform:
         """Return the camera's pose in the base frame for an arm whose flange is at ``T_base_flange``.
@@ -130,7 +177,7 @@ def save_rig(rig: Rig, path: str | Path) -> Path:
             document = tomlkit.parse(file.read_text(encoding="utf-8"))
     if rig.intrinsics is not None:
         save_intrinsics(rig.intrinsics, file.parent / "camera.yaml")
-    values = _values(rig)
+    values = _values(rig) | {"robot": _robot_written(rig.robot, document.get("robot"), file.parent)}
     for key in _KEYS - values.keys():
         document.pop(key, None)
     for key, value in values.items():
@@ -141,6 +188,10 @@ def save_rig(rig: Rig, path: str | Path) -> Path:
 def _values(rig: Rig) -> dict[str, object]:
     """Return what the file says of this rig: plain keys first, as TOML wants them."""
     values: dict[str, object] = {"robot": rig.robot}
+    if rig.base is not None:
+        values["base"] = rig.base
+    if rig.tip is not None:
+        values["tip"] = rig.tip
     if rig.robot_hash:
         values["robot_hash"] = rig.robot_hash
     values["mount"] = rig.mount
@@ -161,6 +212,8 @@ def _values(rig: Rig) -> dict[str, object]:
     if rig.tag_sizes:
         tags["sizes_mm"] = {str(tag_id): _mm(size) for tag_id, size in sorted(rig.tag_sizes.items())}
     values["tags"] = tags
+    if rig.workspace is not None:
+        values["workspace"] = {"lower": rig.workspace[0].tolist(), "upper": rig.workspace[1].tolist()}
     if rig.boards:
         values["boards"] = {
             name: {"kind": next(kind for kind, layout in _BOARDS.items() if isinstance(board, layout)), **asdict(board)}
@@ -176,14 +229,30 @@ def _rig_file(path: str | Path) -> Path:
     return path if path.suffix == ".toml" else path / "rig.toml"
 
 
+def _robot_read(robot: str, folder: Path) -> str:
+    """Return the robot as `load_robot` takes it; a URDF in the rig's folder goes before the working directory's."""
+    return str(folder / robot) if (folder / robot).is_file() else robot
+
+
+def _robot_written(robot: str, before: object, folder: Path) -> str:
+    """Return what the file says of the robot, so that reading it does not depend on the working directory."""
+    path = Path(robot)
+    if not (path.suffix or len(path.parts) > 1) or not path.is_file():
+        return robot  # a name of the catalogue
+    if isinstance(before, str) and (folder / before).resolve() == path.resolve():
+        return str(before)
+    inside, here = path.resolve(), folder.resolve()
+    return inside.relative_to(here).as_posix() if inside.is_relative_to(here) else str(inside)
+
+
 def _parse(data: dict[str, Any], folder: Path) -> Rig:
     refuse_unknown(data, _KEYS)
     with at_key("robot", _REMEDY):
-        if not isinstance(data.get("robot"), str):
-            raise ValueError("every rig needs the name of its robot, or the path of a URDF, in quotes")
+        robot = text(data.get("robot"), "the name of a robot, or the path of a URDF,")
+    names = {key: _optional_text(data, key) for key in ("base", "tip", "robot_hash", "intrinsics")}
     with at_key("mount", _REMEDY):
         mount = data.get("mount", "eye_to_hand")
-        if mount not in _CAMERA_KEY:
+        if mount not in tuple(_CAMERA_KEY):
             raise ValueError(f"it must be eye_to_hand or eye_in_hand, not {mount!r}")
     for other in set(_CAMERA_KEY.values()) - {_CAMERA_KEY[mount]}:
         with at_key(other, _REMEDY):
@@ -191,12 +260,13 @@ def _parse(data: dict[str, Any], folder: Path) -> Rig:
                 raise ValueError(f"the mount is {mount}, which takes {_CAMERA_KEY[mount]} instead")
     T_mount_camera, covariance = _parse_transform(data, _CAMERA_KEY[mount])
     tag_family, tag_sizes, default_tag_size = _parse_tags(table_at(data, "tags", _REMEDY))
-    intrinsics = data.get("intrinsics")
     with at_key("intrinsics", _REMEDY):
-        lens = None if intrinsics is None else load_intrinsics(folder / intrinsics)
+        lens = None if names["intrinsics"] is None else load_intrinsics(folder / names["intrinsics"])
     return Rig(
-        robot=data["robot"],
-        robot_hash=str(data.get("robot_hash", "")),
+        robot=_robot_read(robot, folder),
+        base=names["base"],
+        tip=names["tip"],
+        robot_hash=names["robot_hash"] or "",
         mount=mount,
         T_mount_camera=T_mount_camera,
         camera_covariance=covariance,
@@ -205,10 +275,16 @@ def _parse(data: dict[str, Any], folder: Path) -> Rig:
         tag_family=tag_family,
         tag_sizes=tag_sizes,
         default_tag_size=default_tag_size,
+        workspace=_parse_workspace(data),
         boards={name: _parse_board(name, board) for name, board in table_at(data, "boards", _REMEDY).items()},
         intrinsics=lens,
         provenance={key: str(value) for key, value in table_at(data, "provenance", _REMEDY).items()},
     )
+
+
+def _optional_text(data: Mapping[str, Any], key: str) -> str | None:
+    with at_key(key, _REMEDY):
+        return text(data[key]) if key in data else None
 
 
 def _parse_tags(tags: Mapping[str, Any]) -> tuple[str, dict[int, float], float | None]:
@@ -217,10 +293,13 @@ def _parse_tags(tags: Mapping[str, Any]) -> tuple[str, dict[int, float], float |
     sizes: dict[int, float] = {}
     for tag_id, size_mm in table_at(tags, "sizes_mm", _REMEDY, "tags.").items():
         with at_key(f"tags.sizes_mm.{tag_id}", _REMEDY):
+            if not (tag_id.isascii() and tag_id.isdecimal()):
+                raise ValueError(f"the id of a tag is a whole number from 0 up, not {tag_id!r}")
             sizes[int(tag_id)] = _metres(size_mm)
     with at_key("tags.default_size_mm", _REMEDY):
         default = _metres(tags["default_size_mm"]) if "default_size_mm" in tags else None
-    return str(tags.get("family", "36h11")), sizes, default
+    with at_key("tags.family", _REMEDY):
+        return text(tags.get("family", "36h11"), "the name of a family"), sizes, default
 
 
 def _parse_transform(data: Mapping[str, Any], name: str) -> tuple[Transform | None, Floats | None]:
@@ -230,18 +309,55 @@ def _parse_transform(data: Mapping[str, Any], name: str) -> tuple[Transform | No
     table = table_at(data, name, _REMEDY)
     refuse_unknown(table, {"translation", "rotation_xyzw", "covariance"}, f"{name}.")
     with at_key(f"{name}.translation", _REMEDY):
-        translation = read_only(table.get("translation", (0.0, 0.0, 0.0)), (3,), "it")
+        translation = numbers(table.get("translation", [0.0, 0.0, 0.0]), 3)
     with at_key(f"{name}.rotation_xyzw", _REMEDY):
-        T = Transform.from_quaternion(translation, table.get("rotation_xyzw", (0.0, 0.0, 0.0, 1.0)))
+        T = Transform.from_quaternion(translation, numbers(table.get("rotation_xyzw", [0.0, 0.0, 0.0, 1.0]), 4))
     with at_key(f"{name}.covariance", _REMEDY):
-        return T, read_only(table["covariance"], (6, 6), "it") if "covariance" in table else None
+        rows = table.get("covariance")
+        if rows is None:
+            return T, None
+        if not isinstance(rows, list) or len(cast("list[object]", rows)) != 6:
+            raise TypeError(f"it must be a list of 6 rows, not {rows!r}")
+        return T, _covariance([numbers(row, 6) for row in cast("list[object]", rows)])
 
 
-def _parse_board(name: str, value: object) -> Board:
-    board = table_at({name: value}, name, _REMEDY, "boards.")
+def _parse_workspace(data: Mapping[str, Any]) -> tuple[Floats, Floats] | None:
+    if "workspace" not in data:
+        return None
+    table = table_at(data, "workspace", _REMEDY)
+    refuse_unknown(table, {"lower", "upper"}, "workspace.")
+    corners: list[list[float]] = []
+    for name in ("lower", "upper"):
+        with at_key(f"workspace.{name}", _REMEDY):
+            corners.append(numbers(table.get(name), 3))
+    with at_key("workspace", _REMEDY):
+        return _box(*corners)
+
+
+def _covariance(value: ArrayLike) -> Floats:
+    """Return a checked (6, 6) covariance, read-only."""
+    covariance = read_only(value, (6, 6), "The covariance")
+    allowed = _ROUNDING * float(np.abs(covariance).max())
+    if np.abs(covariance - covariance.T).max() > allowed:
+        raise ValueError("The covariance must be symmetric.")
+    if np.linalg.eigvalsh(covariance).min() < -allowed:
+        raise ValueError("The covariance must be positive semi-definite, but has a negative eigenvalue.")
+    return covariance
+
+
+def _box(lower: ArrayLike, upper: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the checked corners of the workspace, read-only."""
+    corners = read_only(lower, (3,), "The lower corner"), read_only(upper, (3,), "The upper corner")
+    if not (corners[0] < corners[1]).all():
+        raise ValueError("The lower corner of the workspace must be below the upper one on all three axes.")
+    return corners
+
+
+def _parse_board(name: str, given: object) -> Board:
+    board = table_at({name: given}, name, _REMEDY, "boards.")
     with at_key(f"boards.{name}", _REMEDY):
         kind = board.get("kind")
-        if kind not in _BOARDS:
+        if not isinstance(kind, str) or kind not in _BOARDS:
             raise ValueError(f"kind must be charuco or tag_grid, not {kind!r}")
     layout = _BOARDS[kind]
     refuse_unknown(board, {f.name for f in fields(layout)} | {"kind"}, f"boards.{name}.")
@@ -249,6 +365,13 @@ def _parse_board(name: str, value: object) -> Board:
         lacking = [f.name for f in fields(layout) if f.default is MISSING and f.name not in board]
         if lacking:
             raise ValueError(f"a {kind} board also needs " + ", ".join(lacking))
+    for part in fields(layout):
+        allowed, called = _PARTS[str(part.type)]
+        value = board.get(part.name, part.default)
+        with at_key(f"boards.{name}.{part.name}", _REMEDY):
+            if not isinstance(value, allowed) or (isinstance(value, bool) and allowed is not bool):
+                raise TypeError(f"it must be {called}, not {value!r}")
+    with at_key(f"boards.{name}", _REMEDY):
         return layout(**{key: item for key, item in board.items() if key != "kind"})
 
 
@@ -260,9 +383,10 @@ def _transform_table(T: Transform) -> Table:
 
 
 def _metres(size_mm: object) -> float:
-    if isinstance(size_mm, bool) or not isinstance(size_mm, int | float) or not 0.0 < size_mm < 10_000.0:
+    size = number(size_mm)
+    if not 0.0 < size < 10_000.0:
         raise ValueError(f"the size must be a number of millimetres between 0 and 10,000, not {size_mm!r}")
-    return size_mm / 1000.0
+    return size / 1000.0
 
 
 def _mm(size_m: float) -> float:

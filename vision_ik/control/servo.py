@@ -55,7 +55,9 @@ def servo(
     """
     if loop is None:
         if robot is None:
-            robot = cast("RobotModel | None", getattr(solver, "robot", None)) or load_robot(rig.robot)
+            robot = cast("RobotModel | None", getattr(solver, "robot", None)) or load_robot(
+                rig.robot, rig.base, rig.tip
+            )
         detector = detector or TagDetector(family=rig.tag_family)
         loop = ServoLoop(rig=rig, solver=solver, robot=robot, detector=detector, settings=settings)
     if arm.joint_names != loop.robot.joint_names:
