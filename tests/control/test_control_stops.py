@@ -73,6 +73,20 @@ def test_an_arm_that_does_not_follow_stops_the_loop() -> None:
     assert float(str(steps[-1].verdict.facts["tracking_error"])) > 0.2
 
 
+@pytest.mark.parametrize("timestamp", [np.nan, np.inf, 99.0])
+def test_a_joint_state_of_a_wrong_time_holds_and_spoils_nothing(timestamp: float) -> None:
+    stage = Stage()
+    loop = ServoLoop(rig=stage.rig, solver=SmallSolver(stage.robot), robot=stage.robot, detector=stage.detector)
+    lens = stage.camera.intrinsics
+    wrong = replace(stage.arm.read(), timestamp=timestamp)
+    step = loop.tick(stage.clock.now(), wrong, blank_frame(stage.clock.now(), 0, lens))
+    assert step.verdict.mode is Mode.HOLDING
+    for k in range(1, 5):
+        now = stage.clock.advance(0.01)
+        step = loop.tick(now, stage.arm.read(), blank_frame(now, k, lens))
+    assert step.verdict.mode is Mode.TRACKING
+
+
 def test_a_stopped_loop_can_be_resumed_and_starts_softly_where_the_arm_stands() -> None:
     stage = Stage()
     loop = ServoLoop(rig=stage.rig, solver=SmallSolver(stage.robot), robot=stage.robot, detector=stage.detector)

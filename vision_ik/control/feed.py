@@ -51,6 +51,9 @@ class JointHistory:
         self._duration = duration
         self._states: deque[JointState] = deque()
 
+    def __len__(self) -> int:
+        return len(self._states)
+
     def add(self, state: JointState) -> None:
         """Keep a state; one that is not newer than the last is ignored."""
         if self._states and state.timestamp <= self._states[-1].timestamp:

@@ -12,7 +12,7 @@ from vision_ik.arms import JointLimits
 from vision_ik.control.feed import JointHistory
 from vision_ik.control.settings import ServoSettings
 from vision_ik.control.sight import Sight
-from vision_ik.control.supervisor import Mode, Supervisor, Verdict
+from vision_ik.control.supervisor import CLOCK_TOLERANCE, Mode, Supervisor, Verdict
 from vision_ik.control.trajectory import JointTrajectory
 from vision_ik.errors import ConfigError
 from vision_ik.rig import Rig
@@ -126,7 +126,8 @@ class ServoLoop:
             solver raises is in its verdict, which stops the arm.
         """
         dt = self._begin(now, state)
-        self._history.add(state)
+        if state.timestamp <= now + CLOCK_TOLERANCE:  # a later or no time would keep true ones out
+            self._history.add(state)
         begin = perf_counter()
         detections, poses = self._see_all(frame, earlier)
         seen = perf_counter()
@@ -162,6 +163,8 @@ class ServoLoop:
         """Take in frames; return what the newest shows."""
         detections: list[TagDetection] = []
         poses: list[PoseEstimate] = []
+        if not self._history:  # no posture to look from
+            return detections, poses
         try:
             for frame in (*earlier, newest) if newest is not None else earlier:
                 T_base_flange = Transform(self.robot.forward(self._history.at(frame.timestamp)))

@@ -16,7 +16,7 @@ from vision_ik.control.settings import ServoSettings
 from vision_ik.errors import VisionIkError
 from vision_ik.types import Floats, IkSolution, JointState
 
-_CLOCK_TOLERANCE = 0.05
+CLOCK_TOLERANCE = 0.05
 """[s] A joint state may be stamped so far ahead: clocks of two machines never agree."""
 
 
@@ -185,7 +185,7 @@ class Supervisor:
 
     def _judge_age(self, age: float) -> Verdict | None:
         """Return a hold when a joint state's age [s] is too high, or not that of a state of this clock."""
-        if -_CLOCK_TOLERANCE <= age <= self.settings.max_state_age:
+        if -CLOCK_TOLERANCE <= age <= self.settings.max_state_age:
             return None
         if age > self.settings.max_state_age:
             return _hold(
