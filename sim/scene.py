@@ -241,8 +241,8 @@ def _board_holder(board: Board, T_flange_board: Transform) -> Solid:
     """Return a thin plate 6 mm behind the paper, on a short rod from the flange."""
     width, height = board.size_m
     plate = box_mesh((width + 0.04, height + 0.04, 0.006), (0.30, 0.32, 0.36))
-    centre = Transform.from_translation((0.5 * width, 0.5 * height, -0.009))
+    T_board_plate = Transform.from_translation((0.5 * width, 0.5 * height, -0.009))
     thickness = 0.016
     rod_end = (T_flange_board @ Transform.from_translation((0.5 * width, 0.5 * height, -0.008 - thickness))).translation
     rod = capsule_mesh((0.0, 0.0, 0.0), rod_end, thickness, (0.18, 0.19, 0.21))
-    return Solid(mesh=join([moved(plate, (T_flange_board @ centre).matrix), rod]), parent="flange")
+    return Solid(mesh=join([moved(plate, (T_flange_board @ T_board_plate).matrix), rod]), parent="flange")

@@ -67,25 +67,25 @@ def make_stage(
         rotation: Noise of the flange per axis [rad].
         lens: Of the camera.
     """
-    turn = Transform.exp(np.concatenate([np.zeros(3), rng.normal(size=3)]))
-    small = Transform.exp(np.concatenate([np.zeros(3), 0.3 * rng.normal(size=3)]))
+    turn = np.concatenate([np.zeros(3), rng.normal(size=3)])
+    tilt = np.concatenate([np.zeros(3), 0.3 * rng.normal(size=3)])
     if mount == "eye_to_hand":
-        T_mount_camera = Transform.from_translation([0.8, 0.1, 0.6]) @ turn
-        T_holder_board = Transform.from_translation([-0.1, -0.07, 0.03]) @ small
+        T_mount_camera = Transform.from_translation([0.8, 0.1, 0.6]) @ Transform.exp(turn)
+        T_holder_board = Transform.from_translation([-0.1, -0.07, 0.03]) @ Transform.exp(tilt)
     else:
-        T_mount_camera = Transform.from_translation([0.06, 0.01, 0.04]) @ small
-        T_holder_board = Transform.from_translation([0.5, 0.1, 0.0]) @ turn
+        T_mount_camera = Transform.from_translation([0.06, 0.01, 0.04]) @ Transform.exp(tilt)
+        T_holder_board = Transform.from_translation([0.5, 0.1, 0.0]) @ Transform.exp(turn)
     Ts_camera_board = visible_poses(BOARD, lens, 40 * n, rng)[:n]
     sigma = np.repeat([translation, rotation], 3)
     points = BOARD.chess_corners
     views: list[HandEyeView] = []
     for matrix in Ts_camera_board:
         T_camera_board = Transform(matrix)
-        T_arm = T_mount_camera @ T_camera_board @ T_holder_board.inv()
-        T_base_flange = T_arm if mount == "eye_to_hand" else T_arm.inv()
+        T_mount_holder = T_mount_camera @ T_camera_board @ T_holder_board.inv()
+        T_base_flange = T_mount_holder if mount == "eye_to_hand" else T_mount_holder.inv()
         # True = reported @ exp(noise); both signs of the noise are alike.
-        reported = T_base_flange @ Transform.exp(sigma * rng.normal(size=6))
+        T_base_reported = T_base_flange @ Transform.exp(sigma * rng.normal(size=6))
         uv, _ = project(T_camera_board.apply(points), lens)
         noisy = uv + pixel * rng.normal(size=uv.shape)
-        views.append(HandEyeView(T_base_flange=reported, detection=detection(noisy)))
+        views.append(HandEyeView(T_base_flange=T_base_reported, detection=detection(noisy)))
     return Stage(mount, T_mount_camera, T_holder_board, views)

@@ -95,8 +95,8 @@ def test_a_wrong_camera_pose_shows_in_the_true_error() -> None:
         put_tag(scene, centre_of(scene))
         rig = scene.true_rig()
         assert rig.T_mount_camera is not None
-        shifted = Transform.from_translation((0.0, 0.01, 0.0)) @ rig.T_mount_camera
-        _, errors = follow(scene, replace(rig, T_mount_camera=shifted), 2.5)
+        T_base_shifted = Transform.from_translation((0.0, 0.01, 0.0)) @ rig.T_mount_camera
+        _, errors = follow(scene, replace(rig, T_mount_camera=T_base_shifted), 2.5)
     assert np.median(errors[-50:, 0]) == pytest.approx(0.01, abs=1e-3)
 
 

@@ -35,14 +35,14 @@ def first_tag_pose(reach: float) -> Transform:
     Args:
         reach: Largest distance of the flange from the base [m].
     """
-    facing_base = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    return Transform.from_parts(facing_base, (_REACH_FRACTION * reach, 0.0, _HEIGHT_FRACTION * reach))
+    R_base_tag = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    return Transform.from_parts(R_base_tag, (_REACH_FRACTION * reach, 0.0, _HEIGHT_FRACTION * reach))
 
 
 def approach_from_front(standoff: float) -> Transform:
     """Return T_tag_target: the tool ``standoff`` [m] before the tag, its z axis into the tag."""
-    tool_in_tag: Floats = np.diag([1.0, -1.0, -1.0])
-    return Transform.from_parts(tool_in_tag, (0.0, 0.0, standoff))
+    R_tag_tool: Floats = np.diag([1.0, -1.0, -1.0])
+    return Transform.from_parts(R_tag_tool, (0.0, 0.0, standoff))
 
 
 def place_first_tag(rig: Rig, first: PoseEstimate, reach: float) -> Rig:

@@ -139,9 +139,9 @@ def _random_pose(rng: np.random.Generator, lens: CameraIntrinsics, size: float) 
     uv = rng.uniform((60.0, 60.0), (lens.width - 60.0, lens.height - 60.0))
     depth = rng.uniform(0.5, 0.95) * lens.K[0, 0] * size / 70.0
     x, y = (uv - lens.K[:2, 2]) / lens.K[[0, 1], [0, 1]]
-    facing = Transform.from_xyz_rpy((x * depth, y * depth, depth), (np.pi, 0.0, 0.0))
+    T_camera_front = Transform.from_xyz_rpy((x * depth, y * depth, depth), (np.pi, 0.0, 0.0))
     w = np.array([*rng.uniform(-0.55, 0.55, 2), rng.uniform(-np.pi, np.pi)])
-    T_camera_tag = facing @ Transform.exp(np.concatenate([np.zeros(3), w]))
+    T_camera_tag = T_camera_front @ Transform.exp(np.concatenate([np.zeros(3), w]))
     paper = _project(T_camera_tag.apply(1.5 * tag_corners(size)), lens)
     edges = np.linalg.norm(np.roll(paper, -1, axis=0) - paper, axis=1)
     inside = (paper > 4.0).all() and (paper < (lens.width - 5.0, lens.height - 5.0)).all()

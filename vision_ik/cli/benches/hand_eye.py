@@ -206,18 +206,19 @@ def _trial(solver: HybridSolver, mount: Mount, seed: int) -> _Trial:
 
 def _setup(mount: Mount, rng: np.random.Generator) -> tuple[Transform, Transform]:
     """Return a random T_mount_camera and T_holder_board."""
-    turn = Transform.exp(np.concatenate([np.zeros(3), 0.1 * rng.normal(size=3)]))
+    turn = np.concatenate([np.zeros(3), 0.1 * rng.normal(size=3)])
     if mount == "eye_in_hand":
         place = np.array([0.5, 0.0, 0.0]) + 0.03 * rng.normal(size=3) * (1.0, 1.0, 0.0)
-        return Transform.from_translation([0.06, 0.0, 0.03]) @ turn, Transform.from_translation(place)
+        return Transform.from_translation([0.06, 0.0, 0.03]) @ Transform.exp(turn), Transform.from_translation(place)
     azimuth, distance = rng.uniform(-0.7, 0.7), rng.uniform(1.1, 1.35)
     eye = np.array([distance * np.cos(azimuth), distance * np.sin(azimuth), rng.uniform(0.5, 0.9)])
     forward = np.array([0.4, 0.0, 0.35]) - eye
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
-    looking = Transform.from_parts(np.column_stack([right, np.cross(forward, right), forward]), eye)
-    return looking @ turn, Transform.from_translation([-0.105, -0.075, 0.03]) @ turn
+    T_base_aim = Transform.from_parts(np.column_stack([right, np.cross(forward, right), forward]), eye)
+    T_flange_board = Transform.from_translation([-0.105, -0.075, 0.03]) @ Transform.exp(turn)
+    return T_base_aim @ Transform.exp(turn), T_flange_board
 
 
 def _view(
@@ -229,10 +230,10 @@ def _view(
 ) -> HandEyeView:
     """Return what is seen with the arm off by its noise and the corners by theirs."""
     sigma = np.repeat([_ARM_SIGMA.translation, _ARM_SIGMA.rotation], 3)
-    true = T_base_flange @ Transform.exp(sigma * rng.normal(size=6))
-    arm = true if mount == "eye_to_hand" else true.inv()
+    T_base_true = T_base_flange @ Transform.exp(sigma * rng.normal(size=6))
+    T_mount_holder = T_base_true if mount == "eye_to_hand" else T_base_true.inv()
     points = board_points(_BOARD)
-    uv, _ = project((T_mount_camera.inv() @ arm @ T_holder_board).apply(points), _LENS)
+    uv, _ = project((T_mount_camera.inv() @ T_mount_holder @ T_holder_board).apply(points), _LENS)
     noisy = uv + _PIXEL_SIGMA * rng.normal(size=uv.shape)
     detection = BoardDetection(points_board=points, points_image=noisy, timestamp=0.0)
     return HandEyeView(T_base_flange=T_base_flange, detection=detection)
