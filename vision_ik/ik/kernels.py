@@ -26,7 +26,6 @@ from numba import njit
 from vision_ik.robots.kernels import Bools, fk_jacobian
 from vision_ik.types import Floats
 
-MAX_JOINTS = 12
 LENGTH = 0.4
 """[m] A position error of this size weighs as much as 1 rad."""
 DAMPING = 2e-2

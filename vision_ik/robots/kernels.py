@@ -166,10 +166,3 @@ def fk_jacobian_batch(fixed: Floats, prismatic: Bools, q: Floats, Ts: Floats, Js
     """Write Ts_base_tip (N, 4, 4) and Jacobians (N, 6, n) of joint positions ``q`` (N, n)."""
     for k in range(q.shape[0]):
         fk_jacobian(fixed, prismatic, q[k], Ts[k], Js[k])
-
-
-@njit(cache=True, fastmath=FASTMATH)
-def fk_frames_batch(fixed: Floats, prismatic: Bools, q: Floats, Ts: Floats) -> None:
-    """Write the frames behind each joint (N, n+1, 4, 4) of joint positions ``q`` (N, n) into ``Ts``."""
-    for k in range(q.shape[0]):
-        fk_frames(fixed, prismatic, q[k], Ts[k])
