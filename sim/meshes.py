@@ -204,8 +204,8 @@ def _grid_triangles(rings: int, sides: int) -> NDArray[np.uint32]:
 
 def _frame_along(z: Floats) -> Floats:
     """Return a rotation whose third column is the unit vector ``z``."""
-    helper = np.eye(3)[int(np.argmin(np.abs(z)))]
-    x = np.cross(helper, z)
+    across = np.eye(3)[int(np.argmin(np.abs(z)))]
+    x = np.cross(across, z)
     x /= np.linalg.norm(x)
     return np.column_stack([x, np.cross(z, x), z])
 

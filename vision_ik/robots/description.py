@@ -31,6 +31,7 @@ class Shape:
     size: tuple[float, ...]
     """(radius, length) of a cylinder or capsule, (radius,) of a sphere, edges of a box; empty for a mesh [m]."""
     rgba: Rgba | None = None
+    """Red, green, blue and opacity, 0 to 1; None where the file gives none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -56,8 +57,11 @@ class UrdfJoint:
     axis: Floats
     """(3,) unit axis in the joint frame; zero for a fixed joint."""
     lower: float | None = None
+    """[rad], or [m] for a prismatic joint."""
     upper: float | None = None
+    """[rad] or [m]."""
     velocity: float | None = None
+    """Largest speed [rad/s] or [m/s]."""
     mimic: str = ""
     """Joint this one mimics; empty when it moves on its own."""
 

@@ -1,4 +1,4 @@
-"""Small helpers shared by what looks at pictures."""
+"""What all that looks at pictures needs: brightness, and a credible outline."""
 
 from __future__ import annotations
 
