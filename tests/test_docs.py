@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from vision_ik.cli import bench
 from vision_ik.cli.main import VERBS, load_verb, main
 from vision_ik.rig import load_rig
 
@@ -73,6 +76,16 @@ def _each(program: str) -> list[object]:
     ]
 
 
+def _examples() -> Iterator[list[str]]:
+    """Return the words of each example of the help texts; what follows two spaces explains it."""
+    for verb in VERBS:
+        module = load_verb(verb)
+        commands = cast("Mapping[str, type]", module.COMMANDS) if hasattr(module, "COMMANDS") else {"": module.Options}
+        for options in commands.values():
+            lines = re.findall(r"^ +(vision-ik .*)", inspect.getdoc(options) or "", re.MULTILINE)
+            yield from (_words(re.split(r" {2,}", line)[0]) for line in lines)
+
+
 def _do_nothing(options: object) -> int:
     return 0
 
@@ -104,16 +117,32 @@ def test_python_that_needs_hardware_at_least_names_what_exists(page: Path) -> No
             subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("words", _each("vision-ik"))
+_EXAMPLES = [pytest.param(words, id=f"help: {' '.join(words)}") for words in _examples()]
+
+
+def test_the_help_of_every_verb_shows_examples() -> None:
+    assert {words[1] for words in _examples()} == set(VERBS)
+
+
+@pytest.mark.parametrize("words", [*_each("vision-ik"), *_EXAMPLES])
 def test_the_arguments_of_every_command_are_understood(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def take(options: object) -> int:
+        given.append(options)
+        return 0
+
     for verb in VERBS:
         if verb in words:
-            monkeypatch.setattr(load_verb(verb), "run", _do_nothing)
+            monkeypatch.setattr(load_verb(verb), "run", take)
     try:
         code = main(words[1:])
     except SystemExit as leaving:  # --help
         code = leaving.code
     assert code == 0
+    for options in given:
+        if isinstance(options, bench.Options):  # its names are checked when it runs
+            assert set(options.names) <= set(bench.available())
 
 
 def _run_commands(commands: list[str], folder: Path) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from vision_ik.cli import benches, console
 from vision_ik.cli.benches import Figure
+from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK
 from vision_ik.errors import ConfigError, VisionIkError
 
 
@@ -28,7 +29,7 @@ class Options:
 
     Examples:
       vision-ik bench                          all of them
-      vision-ik bench ik cameras --quick       two, with fewer samples
+      vision-ik bench ik camera --quick        two, with fewer samples
       vision-ik bench --json > figures.json
       vision-ik bench --list
     """
@@ -68,7 +69,7 @@ def run(options: Options) -> int:
     if options.list:
         rows = [[name, cast("str", _load(name).TITLE)] for name in names]
         console.results().print(console.table(["bench", "measures"], rows))
-        return 0
+        return EXIT_OK
     outcomes = _measure(names, quick=options.quick)
     document = _document(outcomes, quick=options.quick)
     if options.out is not None:
@@ -85,8 +86,8 @@ def run(options: Options) -> int:
     missed = any(figure.met is False for outcome in outcomes for figure in outcome.figures)
     if broken:
         console.error(f"No figures from: {', '.join(broken)}.", "Run one of them alone with --debug to see why.")
-        return 2
-    return 1 if missed and options.strict else 0
+        return EXIT_ERROR
+    return EXIT_FOUND if missed and options.strict else EXIT_OK
 
 
 def available() -> list[str]:
