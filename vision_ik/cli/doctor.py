@@ -9,6 +9,7 @@ from rich.text import Text
 
 from vision_ik.cli import checks, console, libraries
 from vision_ik.cli.checks import Check, Status
+from vision_ik.cli.main import EXIT_FOUND, EXIT_OK
 
 _STYLES: dict[Status, tuple[str, str]] = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}
 
@@ -37,7 +38,7 @@ def run(options: Options) -> int:
         console.write_json({"status": verdict, "checks": [asdict(check) for check in found]})
     else:
         _print(found)
-    return 1 if verdict == "fail" else 0
+    return EXIT_FOUND if verdict == "fail" else EXIT_OK
 
 
 def _look() -> list[Check]:

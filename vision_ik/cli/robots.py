@@ -11,6 +11,7 @@ import tyro
 from rich.text import Text
 
 from vision_ik.cli import console
+from vision_ik.cli.main import EXIT_OK
 from vision_ik.robots import CatalogueEntry, RobotModel, catalogue, load_robot
 
 
@@ -43,13 +44,13 @@ def run(options: Options) -> int:
             console.write_json(_facts(robot) | {"joints": _joints(robot)})
         else:
             _print_robot(robot)
-        return 0
+        return EXIT_OK
     robots = [load_robot(name) for name in catalogue()]
     if options.json:
         console.write_json([_facts(robot) for robot in robots])
     else:
         _print_catalogue(robots)
-    return 0
+    return EXIT_OK
 
 
 def _facts(robot: RobotModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 
 from vision_ik.cli import console
+from vision_ik.cli.main import EXIT_OK
 from vision_ik.robots import load_robot
 
 _STAGES = {"cover": "Spread the heads", "settle": "Settle on solutions", "judge": "Rank the heads"}
@@ -81,4 +82,4 @@ def run(options: Options) -> int:
         console.write_json(facts)
     else:
         console.results().print(console.table(["what", "value"], [[name, str(facts[name])] for name in facts]))
-    return 0
+    return EXIT_OK
