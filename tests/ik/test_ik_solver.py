@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +85,20 @@ def test_a_target_out_of_reach_gives_the_closest_posture(name: str) -> None:
     T = robot.forward(robot.home)
     T[:3, 3] += (3.0, 1.0, 0.5)
     solution = solver.solve(T, robot.home)
-    assert solution.status in (IkStatus.LIMITED, IkStatus.UNREACHABLE)
+    assert solution.status == IkStatus.UNREACHABLE
     assert solution.position_error == pytest.approx(distance(robot.forward(solution.q), T)[0], abs=1e-9)
     assert (solution.q >= robot.lower).all()
     assert (solution.q <= robot.upper).all()
     assert solution.position_error < distance(robot.forward(robot.home), T)[0]
-    limited = (solution.q - robot.lower < 1e-9) | (robot.upper - solution.q < 1e-9)
-    assert bool(limited.any()) == (solution.status == IkStatus.LIMITED)
+
+
+@pytest.mark.parametrize("name", ["panda", "ur5e"])
+def test_a_posture_beyond_a_joint_limit_is_told_as_limited(name: str) -> None:
+    robot = load_robot(name)
+    tight = replace(robot, lower=robot.home - 0.05, upper=robot.home + 0.05)
+    solution = load_solver(tight).solve(robot.forward(robot.home + 0.2), robot.home)
+    assert solution.status == IkStatus.LIMITED
+    assert ((solution.q - tight.lower < 1e-9) | (tight.upper - solution.q < 1e-9)).any()
 
 
 def test_an_arm_of_five_joints_reaches_what_it_can_and_says_what_it_cannot(rng: np.random.Generator) -> None:

@@ -280,10 +280,27 @@ def solve_one(
             best_m, best_rad, best, kind = m, rad, score, START if k < 0 else RANDOM
     if found > 0:
         return CONVERGED, best_m, best_rad, kind, total
+    if _beyond_reach(chain, target):
+        return UNREACHABLE, best_m, best_rad, kind, total
     for i in range(n):
         if q[i] - chain.lower[i] <= AT_LIMIT or chain.upper[i] - q[i] <= AT_LIMIT:
             return LIMITED, best_m, best_rad, kind, total
     return UNREACHABLE, best_m, best_rad, kind, total
+
+
+@_compiled
+def _beyond_reach(chain: Chain, target: Floats) -> bool:
+    """Return whether the last joint would have to be farther from the first than the stretched chain is long."""
+    first, last = chain.fixed[0], chain.fixed[-1]
+    squared = 0.0
+    for i in range(3):
+        # Origin of the last joint: T_base_tip inv(T_last_tip), minus that of the first.
+        p = target[i, 3] - first[i, 3]
+        for j in range(3):
+            for k in range(3):
+                p -= target[i, j] * last[k, j] * last[k, 3]
+        squared += p * p
+    return squared > chain.reach**2
 
 
 @_compiled
