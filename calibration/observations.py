@@ -37,6 +37,7 @@ from vision_ik.tags import detect_board
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, BoardDetection, CameraIntrinsics, Floats, Frame
 
+_FORMATS = 'Compare it with docs/conventions.md, "Views on disk".'
 _ROUNDED = 1e-3
 """Deviation of a rotation from orthonormal that is taken for rounding in the file, and mended."""
 
@@ -79,15 +80,13 @@ def read_observations(path: str | Path, *, board: Board | None = None) -> Observ
     except OSError as error:
         raise ConfigError(f"Could not read {file}: {error.strerror}.", "Check the path.", path=file) from error
     except KeyError as error:
-        raise ConfigError(
-            f"{file} lacks the key {error}.", "Compare it with the two formats in calibration/observations.py."
-        ) from error
+        raise ConfigError(f"{file} lacks the key {error}.", _FORMATS, path=file) from error
     except InvalidPoseError:
         raise
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ConfigError(
             f"{file} is no valid list of views: {error}.",
-            "Compare it with the two formats in calibration/observations.py.",
+            _FORMATS,
             path=file,
         ) from error
     return Observations(views=views, image_size=(width, height), mount=mount)
@@ -101,7 +100,7 @@ def _file(path: Path) -> Path:
     if len(found) != 1:
         raise ConfigError(
             f"{path} holds {len(found) or 'no'} JSON files; one with the views is needed.",
-            "Name the file itself, or put a poses.json beside the pictures.",
+            'Name the file, or put a poses.json beside the pictures: docs/conventions.md, "Views on disk", shows one.',
             path=path,
         )
     return found[0]

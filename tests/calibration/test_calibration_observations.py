@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,22 @@ def test_pictures_are_searched_for_the_board(tmp_path: Path) -> None:
     assert read.mount is None
     with pytest.raises(ConfigError, match="which board"):
         read_observations(tmp_path)
+
+
+def test_the_files_of_the_conventions_are_read(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "conventions.md"
+    pictures, corners = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "views.json").write_text(corners)
+    read = read_observations(tmp_path / "views.json")
+    assert (read.mount, read.image_size, read.views[0].name) == ("eye_in_hand", (640, 480), "0")
+    (tmp_path / "poses.json").write_text(pictures)
+    cv2.imwrite(str(tmp_path / "00.png"), np.full((480, 640, 3), 128, dtype=np.uint8))
+    read = read_observations(tmp_path, board=BOARD)
+    assert (read.mount, read.unseen) == ("eye_to_hand", ("00.png",))
+
+
+def test_a_malformed_file_leads_to_the_page_that_shows_the_formats(tmp_path: Path) -> None:
+    (tmp_path / "poses.json").write_text("{}")
+    with pytest.raises(ConfigError) as caught:
+        read_observations(tmp_path)
+    assert "docs/conventions.md" in caught.value.remedy

@@ -13,7 +13,7 @@ from vision_ik.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class BoardOptions:
-    """Which board is shown: that of the rig, unless one is described here."""
+    """The rig to write, and which board is shown: that of the rig, unless one is described here."""
 
     columns: int | None = None
     """Squares of the ChArUco board along its width."""
@@ -27,6 +27,14 @@ class BoardOptions:
     """OpenCV dictionary of the markers."""
     rig: Path = Path("rig")
     """Folder of rig.toml and camera.yaml: read when it exists, and updated."""
+    robot: str = ""
+    """Catalogue name or URDF of the arm, written into the rig; by default what the rig says."""
+    base: str | None = None
+    """Link the arm's chain starts from, for a URDF."""
+    tip: str | None = None
+    """Link the arm's chain ends at (the flange), for a URDF."""
+    size_mm: float | None = None
+    """Edge of the tags' black border, written into the rig for the runs to come."""
     json: bool = False
     """Print the result as JSON on stdout."""
 
@@ -36,17 +44,19 @@ class CameraOptions(BoardOptions):
     """Compute the lens from pictures of a ChArUco board, and write it into the rig.
 
     Show the board large, tilted by 20 to 45 degrees in several directions, and in all corners of
-    the picture.
+    the picture. A rig that does not exist yet is made, with the board, and with panda as its arm
+    unless --robot names another.
 
     Examples:
       vision-ik calibrate camera --from pictures --columns 7 --rows 5 --square-mm 30 --marker-mm 22
       vision-ik calibrate camera 0 --rig rigs/desk      a webcam: move the board until all views are taken
+      vision-ik calibrate camera 0 --rig rigs/desk --robot ur5e --size-mm 80
     """
 
     source: tyro.conf.Positional[str] = ""
     """Webcam index, video, or address of a stream."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Folder of pictures, or a JSON file of corners."""
+    """Folder of pictures, or a JSON file of corners (docs/conventions.md, "Views on disk")."""
     model: Literal["pinhole", "fisheye"] = "pinhole"
     """Lens model; fisheye for fields of view beyond about 110 degrees."""
     coefficients: Literal[4, 5, 8] = 5
@@ -60,10 +70,12 @@ class HandEyeOptions(BoardOptions):
     """Compute where the camera is, from views of a board and the arm's poses, and write it into the rig.
 
     Eye to hand: the camera stands still, the flange carries the board. Eye in hand: the flange
-    carries the camera, the board stands still.
+    carries the camera, the board stands still. Views that you took yourself are a folder of pictures
+    with the arm's poses in poses.json: docs/conventions.md, "Views on disk", shows both formats.
 
     Examples:
       vision-ik calibrate hand-eye sim:calibration_board --auto
+      vision-ik calibrate hand-eye --from views --rig rigs/desk
       vision-ik calibrate hand-eye --from views --robot ur5e --mount eye_to_hand
       vision-ik calibrate hand-eye 0 --auto --arm SPEC --yes --rig rigs/desk
     """
@@ -77,11 +89,9 @@ class HandEyeOptions(BoardOptions):
     yes: bool = False
     """Agree that the real arm moves by itself; keep clear of it, and a hand on its stop."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """JSON file of corners and poses, or a folder of pictures with a poses.json (see the docs)."""
+    """Folder of pictures with a poses.json, or a JSON file of corners and poses."""
     mount: Literal["eye_to_hand", "eye_in_hand"] | None = None
     """Who carries the camera; by default what the scene, the file or the rig says."""
-    robot: str = ""
-    """Catalogue name or URDF, where the rig does not say."""
     intrinsics: Path | None = None
     """Lens; by default that of the rig, or else computed from the same views."""
     views: int = 15

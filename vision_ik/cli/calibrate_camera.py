@@ -11,7 +11,8 @@ from calibration.corners import better_corners
 from vision_ik.cameras import open_camera
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions
-from vision_ik.cli.calibrate_rig import existing_rig, require_board, write_lens
+from vision_ik.cli.calibrate_rig import hint_at_tag_size, require_board, rig_and_robot, write_lens
+from vision_ik.cli.main import EXIT_OK
 from vision_ik.errors import CalibrationError
 from vision_ik.tags import detect_board
 from vision_ik.types import Board, BoardDetection
@@ -21,11 +22,13 @@ _MOVED_SHARE = 0.06
 _STILL_SHARE = 0.004
 """Of the image width: a board that moves more between two pictures is blurred."""
 _FEWEST_CORNERS = 8
+_DEFAULT_ROBOT = "panda"
+"""The lens does not depend on the arm, so a new rig may do without being told."""
 
 
 def calibrate_camera(options: CameraOptions) -> int:
     """Find the board in all pictures, fit the lens, print it, and write it."""
-    rig = existing_rig(options.rig)
+    rig, _ = rig_and_robot(options, default_robot=_DEFAULT_ROBOT)
     board: Board | None = None
     with console.Stages() as stages:
         if options.from_ is not None and (options.from_.suffix == ".json"):
@@ -48,7 +51,8 @@ def calibrate_camera(options: CameraOptions) -> int:
                 )
     file = write_lens(rig, options, result.intrinsics, board)
     _present(result, file, options)
-    return 0
+    hint_at_tag_size(rig)
+    return EXIT_OK
 
 
 def _detect(options: CameraOptions, board: Board, stage: console.Stage) -> tuple[list[BoardDetection], tuple[int, int]]:

@@ -15,12 +15,20 @@ from vision_ik.cameras import load_any_intrinsics, open_camera
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import HandEyeOptions
 from vision_ik.cli.calibrate_report import present
-from vision_ik.cli.calibrate_rig import existing_rig, known_board, require_board, write_hand_eye
+from vision_ik.cli.calibrate_rig import (
+    existing_rig,
+    hint_at_tag_size,
+    known_board,
+    require_board,
+    rig_and_robot,
+    with_tag_size,
+    write_hand_eye,
+)
+from vision_ik.cli.main import EXIT_OK
 from vision_ik.clock import MonotonicClock
 from vision_ik.errors import ConfigError
 from vision_ik.ik import load_solver
 from vision_ik.rig import Mount, Rig
-from vision_ik.robots import load_robot
 from vision_ik.types import CameraIntrinsics
 
 
@@ -39,7 +47,7 @@ def calibrate_hand_eye(options: HandEyeOptions) -> int:
 
 
 def _from_files(options: HandEyeOptions, path: Path) -> int:
-    rig = _rig_or_robot(options)
+    rig, robot = rig_and_robot(options)
     board = known_board(options, rig)
     with console.Stages() as stages:
         with stages.stage("Read the views") as stage:
@@ -62,11 +70,10 @@ def _from_files(options: HandEyeOptions, path: Path) -> int:
             lens = lens.scaled(*read.image_size)
         with stages.stage("Calibrate"):
             result = calibration.calibrate_hand_eye(read.views, intrinsics=lens, mount=mount, board=board)
-    file = write_hand_eye(
-        rig, options, result, lens, board, robot_hash=load_robot(rig.robot).hash, origin=str(path.resolve().name)
-    )
+    file = write_hand_eye(rig, options, result, lens, board, robot_hash=robot.hash, origin=str(path.resolve().name))
     present(result, file, as_json=options.json)
-    return 0
+    hint_at_tag_size(rig)
+    return EXIT_OK
 
 
 def _simulated(options: HandEyeOptions) -> int:
@@ -77,7 +84,7 @@ def _simulated(options: HandEyeOptions) -> int:
             scene.mount_board()
         truth = scene.true_rig()
         rig = existing_rig(options.rig) or scene.blank_rig()
-        rig = replace(rig, robot=scene.robot.name)
+        rig = with_tag_size(replace(rig, robot=scene.robot.name, base=None, tip=None), options)
         observe = Observer(scene.arm, scene.camera, scene.board, scene.robot, clock=scene.world, speed=options.speed)
         result = _drive(observe, options, truth.mount, floor=-float(scene.file.T_world_base.translation[2]))
         file = write_hand_eye(
@@ -90,7 +97,7 @@ def _simulated(options: HandEyeOptions) -> int:
             origin=options.source,
         )
         present(result, file, as_json=options.json, truth=truth.T_mount_camera)
-    return 0
+    return EXIT_OK
 
 
 def _real(options: HandEyeOptions) -> int:
@@ -99,12 +106,11 @@ def _real(options: HandEyeOptions) -> int:
             "The arm will move by itself.",
             "Name it with --arm, clear its surroundings, keep a hand on its stop, and agree with --yes.",
         )
-    rig = _rig_or_robot(options)
+    rig, robot = rig_and_robot(options)
     board = require_board(options, rig)
     lens = _lens(options, rig)
     if lens is None:
         raise ConfigError("The lens is unknown.", "Run `vision-ik calibrate camera` first, or give --intrinsics.")
-    robot = load_robot(rig.robot)
     clock = MonotonicClock()
     with ExitStack() as stack:
         camera = stack.enter_context(open_camera(options.source, intrinsics=lens, clock=clock))
@@ -114,7 +120,8 @@ def _real(options: HandEyeOptions) -> int:
         lens = camera.intrinsics
     file = write_hand_eye(rig, options, result, lens, board, robot_hash=robot.hash, origin=options.source)
     present(result, file, as_json=options.json)
-    return 0
+    hint_at_tag_size(rig)
+    return EXIT_OK
 
 
 def _drive(observe: Observer, options: HandEyeOptions, mount: Mount, *, floor: float) -> HandEyeResult:
@@ -128,25 +135,6 @@ def _drive(observe: Observer, options: HandEyeOptions, mount: Mount, *, floor: f
         return calibrate_automatically(
             observe, solver, mount=mount, n=options.views, floor=floor, on_progress=tell
         ).result
-
-
-def _rig_or_robot(options: HandEyeOptions) -> Rig:
-    """Return the rig in its folder, or a new one for --robot.
-
-    Raises:
-        ConfigError: There is neither.
-    """
-    rig = existing_rig(options.rig)
-    if rig is not None:
-        return replace(rig, robot=options.robot) if options.robot else rig
-    if not options.robot:
-        raise ConfigError(
-            f"There is no rig in {options.rig} yet, so the arm is unknown.",
-            "Name it with --robot, such as --robot panda.",
-        )
-    camera_file = options.rig / "camera.yaml"
-    lens = load_any_intrinsics(camera_file) if camera_file.exists() else None
-    return Rig(robot=options.robot, intrinsics=lens)
 
 
 def _lens(options: HandEyeOptions, rig: Rig) -> CameraIntrinsics | None:
