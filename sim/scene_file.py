@@ -21,7 +21,8 @@ from sim.scenery import Scenery
 from sim.sensor import Sensor
 from sim.targets import Parent
 from sim.view import look_at
-from vision_ik.errors import ConfigError, VisionIkError
+from vision_ik.config import at_key, refuse_unknown, table_at
+from vision_ik.errors import ConfigError
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Floats, TagGridBoard
@@ -135,40 +136,47 @@ def parse_scene(name: str, data: Table, overrides: Mapping[str, object] | None =
     tables = _overlaid(data, overrides or {})
     if isinstance(tables.get("robot"), str):
         tables["robot"] = {**cast("Table", data.get("robot", {})), "name": tables["robot"], "q": None}
-    _known(tables, "", name)
-    at = _Reader(name)
-    robot_table = _table(tables, "robot", name)
-    rig = _table(tables, "rig", name)
-    robot = at("robot.name", lambda: load_robot(str(robot_table.get("name", "panda"))))
+    try:
+        return _parse(name, tables)
+    except ConfigError as error:
+        raise ConfigError(f"Scene {name}: {error.cause}", error.remedy, **error.facts) from error
+
+
+def _parse(name: str, tables: Table) -> SceneFile:
+    refuse_unknown(tables, _KEYS[""])
+    robot_table, scenery, rig = (_table(tables, key) for key in ("robot", "table", "rig"))
+    tool, target = (_table(rig, key, "rig.") for key in ("T_flange_tool", "T_tag_target"))
+    robot = _read("robot.name", lambda: load_robot(str(robot_table.get("name", "panda"))))
     return SceneFile(
         name=name,
         title=str(tables.get("title", name)),
-        seed=at("seed", lambda: int(tables.get("seed", 0))),
+        seed=_read("seed", lambda: int(tables.get("seed", 0))),
         robot=robot,
-        T_world_base=at("robot", lambda: _pose(robot_table)),
-        q=at("robot.q", lambda: _posture(robot_table.get("q"), robot)),
-        noise_m=at("robot.noise_mm", lambda: _number(robot_table.get("noise_mm", 0.0), low=0.0) / 1000.0),
-        noise_rad=at("robot.noise_deg", lambda: float(np.deg2rad(_number(robot_table.get("noise_deg", 0.0), low=0.0)))),
-        scenery=at("table", lambda: Scenery(**{k: _tupled(v) for k, v in _table(tables, "table", name).items()})),
-        camera=_camera(tables, name, at) if "camera" in tables else None,
-        tags=tuple(_tag(i, entry, name, at) for i, entry in enumerate(_list(tables, "tags", name))),
-        **_board(tables, name, at),
-        T_flange_tool=at("rig.T_flange_tool", lambda: _pose(_table(rig, "T_flange_tool", name))),
-        T_tag_target=at("rig.T_tag_target", lambda: _pose(_table(rig, "T_tag_target", name))),
+        T_world_base=_read("robot", lambda: _pose(robot_table)),
+        q=_read("robot.q", lambda: _posture(robot_table.get("q"), robot)),
+        noise_m=_read("robot.noise_mm", lambda: _number(robot_table.get("noise_mm", 0.0), low=0.0) / 1000.0),
+        noise_rad=_read(
+            "robot.noise_deg", lambda: float(np.deg2rad(_number(robot_table.get("noise_deg", 0.0), low=0.0)))
+        ),
+        scenery=_read("table", lambda: Scenery(**{k: _tupled(v) for k, v in scenery.items()})),
+        camera=_camera(_table(tables, "camera")) if "camera" in tables else None,
+        tags=tuple(_tag(f"tags[{i}]", entry) for i, entry in enumerate(_list(tables, "tags"))),
+        **_board(_table(tables, "board")),
+        T_flange_tool=_read("rig.T_flange_tool", lambda: _pose(tool)),
+        T_tag_target=_read("rig.T_tag_target", lambda: _pose(target)),
     )
 
 
-def _camera(tables: Table, name: str, at: _Reader) -> SceneCamera:
-    table = _table(tables, "camera", name)
+def _camera(table: Table) -> SceneCamera:
     sensor_keys = {f.name for f in fields(Sensor)}
-    parent: Parent = at("camera.parent", lambda: _parent(table.get("parent", "world")))
+    parent: Parent = _read("camera.parent", lambda: _parent(table.get("parent", "world")))
     return SceneCamera(
-        intrinsics=at("camera", lambda: _intrinsics(table)),
+        intrinsics=_read("camera", lambda: _intrinsics(table)),
         parent=parent,
-        T_parent_camera=at("camera", lambda: _pose(table)),
-        sensor=at("camera", lambda: Sensor(**{k: v for k, v in table.items() if k in sensor_keys})),
-        depth=at("camera.depth", lambda: bool(table.get("depth", False))),
-        frames=at("camera.frames", lambda: None if table.get("frames") is None else int(table["frames"])),
+        T_parent_camera=_read("camera", lambda: _pose(table)),
+        sensor=_read("camera", lambda: Sensor(**{k: v for k, v in table.items() if k in sensor_keys})),
+        depth=_read("camera.depth", lambda: bool(table.get("depth", False))),
+        frames=_read("camera.frames", lambda: None if table.get("frames") is None else int(table["frames"])),
     )
 
 
@@ -185,87 +193,62 @@ def _intrinsics(table: Table) -> CameraIntrinsics:
     )
 
 
-def _tag(i: int, entry: Table, name: str, at: _Reader) -> SceneTag:
-    key = f"tags[{i}]"
-    _known(entry, "tags", name)
-    parent: Parent = at(f"{key}.parent", lambda: _parent(entry.get("parent", "world")))
-    motion = _table(entry, "motion", name)
-    pose: Transform | Motion = at(key, lambda: _pose(entry))
+def _tag(key: str, entry: Table) -> SceneTag:
+    refuse_unknown(entry, _KEYS["tags"], f"{key}.")
+    parent: Parent = _read(f"{key}.parent", lambda: _parent(entry.get("parent", "world")))
+    motion = _table(entry, "motion", f"{key}.")
+    pose: Transform | Motion = _read(key, lambda: _pose(entry))
     if motion:
-        centre = pose
+        T_world_centre = pose
         swing = motion.pop("swing_deg", 0.0)
-        pose = at(f"{key}.motion", lambda: Motion(T_world_centre=centre, swing_rad=np.deg2rad(swing), **motion))
+        pose = _read(
+            f"{key}.motion", lambda: Motion(T_world_centre=T_world_centre, swing_rad=np.deg2rad(swing), **motion)
+        )
     return SceneTag(
-        tag_id=at(f"{key}.id", lambda: int(entry["id"])),
+        tag_id=_read(f"{key}.id", lambda: int(entry["id"])),
         family=str(entry.get("family", "36h11")),
-        size_m=at(f"{key}.size_mm", lambda: _number(entry["size_mm"], low=1.0, high=5000.0) / 1000.0),
+        size_m=_read(f"{key}.size_mm", lambda: _number(entry["size_mm"], low=1.0, high=5000.0) / 1000.0),
         parent=parent,
         pose=pose,
     )
 
 
-def _board(tables: Table, name: str, at: _Reader) -> Table:
+def _board(table: Table) -> Table:
     """Return the fields of SceneFile that concern the board."""
-    table = _table(tables, "board", name)
     made: Table = {"board": None, "board_parent": "flange", "T_parent_board": Transform.identity()}
     made["board_mounted"] = bool(table.get("mounted", True))
     if not table:
         return made
     kinds: dict[str, type[CharucoBoard] | type[TagGridBoard]] = {"charuco": CharucoBoard, "tag_grid": TagGridBoard}
-    kind = at("board.kind", lambda: kinds[str(table["kind"])])
+    kind = _read("board.kind", lambda: kinds[str(table["kind"])])
     layout = {k: v for k, v in table.items() if k in {f.name for f in fields(kind)}}
-    made["board"] = at("board", lambda: kind(**layout))
-    made["board_parent"] = at("board.parent", lambda: _parent(table.get("parent", "flange")))
-    made["T_parent_board"] = at("board", lambda: _pose(table))
+    made["board"] = _read("board", lambda: kind(**layout))
+    made["board_parent"] = _read("board.parent", lambda: _parent(table.get("parent", "flange")))
+    made["T_parent_board"] = _read("board", lambda: _pose(table))
     return made
 
 
-class _Reader:
-    """Reads one value; whatever goes wrong becomes a ConfigError that names the key."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, key: str, read: Callable[[], T]) -> T:
+def _read(key: str, read: Callable[[], T]) -> T:
+    """Read one value; whatever goes wrong becomes a ConfigError that names the key."""
+    with at_key(key, "Mend the value."):
         try:
             return read()
         except KeyError as error:
-            raise ConfigError(
-                f"The scene {self._name} lacks or does not know {error} in {key}.", "Add or mend it.", key=key
-            ) from error
-        except VisionIkError as error:
-            raise ConfigError(f"The scene {self._name}, key {key}: {error.cause}", error.remedy, key=key) from error
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"The scene {self._name} has a bad value for {key}: {error}", "Mend the value.", key=key
-            ) from error
+            raise ValueError(f"{error} is missing, or not known") from error
 
 
-def _known(table: Table, kind: str, name: str) -> None:
-    unknown = sorted(set(table) - _KEYS[kind])
-    if unknown:
-        where = f"[{kind}]" if kind else "the file"
-        raise ConfigError(
-            f"The scene {name} has an unknown key {unknown[0]!r} in {where}.",
-            f"Known are: {', '.join(sorted(_KEYS[kind]))}.",
-            key=unknown[0],
-        )
-
-
-def _table(tables: Table, key: str, name: str) -> Table:
-    table = tables.get(key, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"The scene {name} has no table under {key!r}, but {table!r}.", "Make it a table.", key=key)
-    known = cast("Table", table)
+def _table(tables: Table, key: str, prefix: str = "") -> Table:
+    """Return a copy of a table, its keys checked where they are listed."""
+    table = table_at(tables, key, "Make it a table.", prefix)
     if key in _KEYS:
-        _known(known, key, name)
-    return dict(known)
+        refuse_unknown(table, _KEYS[key], f"{prefix}{key}.")
+    return dict(table)
 
 
-def _list(tables: Table, key: str, name: str) -> list[Table]:
+def _list(tables: Table, key: str) -> list[Table]:
     entries = tables.get(key, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in cast("list[object]", entries)):
-        raise ConfigError(f"The scene {name} needs a list of tables under {key!r}.", f"Write [[{key}]].", key=key)
+        raise ConfigError(f"{key}: it must be a list of tables.", f"Write [[{key}]].", key=key)
     return cast("list[Table]", entries)
 
 
