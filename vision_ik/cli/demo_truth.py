@@ -10,7 +10,7 @@ from sim import World
 from vision_ik.rig import Rig
 from vision_ik.types import Floats
 
-_CONTACT_M = 0.01
+CONTACT_M = 0.01
 """[m] The tool has arrived once it is so near; what was before is the approach."""
 
 
@@ -37,7 +37,7 @@ class TruthLog:
     @property
     def contact_s(self) -> float:
         """Time from the start until the tool first was within 10 mm [s]; NaN when it never was."""
-        near = np.flatnonzero(np.array(self.position) < _CONTACT_M)
+        near = np.flatnonzero(np.array(self.position) < CONTACT_M)
         return self.times[near[0]] - self.times[0] if len(near) else float("nan")
 
     def after_contact(self, settle_s: float = 1.0) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from calibration import Observer, calibrate_automatically
 from sim import Motion, Scene, load_scene
 from vision_ik.arms import JointLimits
 from vision_ik.cli.benches import Figure
+from vision_ik.cli.demo_truth import CONTACT_M, TruthLog, rms
 from vision_ik.control import Mode, ServoSettings, ServoStep, move_to, servo
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig
@@ -29,30 +30,15 @@ _VIEWS = 15
 _REACH_S = 5.0
 """[s] To go to a still tag; the error is the median over the last half second."""
 _FOLLOW_S = 16.0
-_CONTACT_M = 0.01
-"""[m] The tool has arrived once it is so near; a second later its errors count."""
 
 
 @dataclass(slots=True)
 class _Run:
     """What one run of the loop gave."""
 
-    times: Floats
-    errors: Floats
-    """(N, 2) true errors of the tool [m, rad]."""
+    log: TruthLog
     steps: list[ServoStep]
     cpu_s: float
-
-    def at_the_end(self) -> Floats:
-        """Return the median errors (2,) of the last half second."""
-        return np.median(self.errors[self.times > self.times[-1] - 0.5], axis=0)
-
-    def after_contact(self) -> Floats:
-        """Return the rms errors (2,) from a second after the arrival on; infinite when it never arrived."""
-        near = np.flatnonzero(self.errors[:, 0] < _CONTACT_M)
-        if not len(near):
-            return np.full(2, np.inf)
-        return np.sqrt(np.mean(self.errors[self.times > self.times[near[0]] + 1.0] ** 2, axis=0))
 
 
 def run(*, quick: bool = False) -> list[Figure]:
@@ -74,7 +60,7 @@ def run(*, quick: bool = False) -> list[Figure]:
 
 def _still_rows(name: str, errors: Floats, note: str) -> list[Figure]:
     mm, deg = 1e3 * float(np.median(errors[:, 0])), float(np.rad2deg(np.median(errors[:, 1])))
-    reached = int(np.sum(errors[:, 0] < _CONTACT_M))
+    reached = int(np.sum(errors[:, 0] < CONTACT_M))
     worst = f"worst {1e3 * errors[:, 0].max():.2f} mm, {np.rad2deg(errors[:, 1].max()):.3f} deg"
     worst = f"{reached} of {len(errors)} reached, {worst}"
     note = f"{worst}; {note}; {_CONDITIONS}"
@@ -103,13 +89,13 @@ def _still(scene: Scene, rig: Rig, poses: int, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
     motion = scene.tag_motion()
     centre = scene.world.T_world_tag() if motion is None else motion.T_world_centre
-    errors: list[Floats] = []
+    errors: list[tuple[float, float]] = []
     for _ in range(poses):
         place = centre.translation + rng.uniform(-1.0, 1.0, 3) * (0.06, 0.10, 0.05)
         turn = Transform.exp(np.concatenate([np.zeros(3), np.deg2rad(15.0) * rng.uniform(-1.0, 1.0, 3)]))
         _go_home(scene)  # an arm in the way would hide the next tag
         _put_tag(scene, Transform.from_parts(centre.rotation, place) @ turn)
-        errors.append(_follow(scene, rig, _REACH_S).at_the_end())
+        errors.append(_follow(scene, rig, _REACH_S).log.at_rest())
     return np.array(errors)
 
 
@@ -151,7 +137,7 @@ def _moving(rounds: int) -> list[Figure]:
             path = Motion(T_world_centre=centre, shape="figure8", width_m=0.08, height_m=0.04, period_s=4.0)
             _put_tag(scene, path)
             runs.append(_follow(scene, scene.true_rig(), _FOLLOW_S))
-    errors = np.median([r.after_contact() for r in runs], axis=0)
+    errors = np.median([[rms(part) for part in r.log.after_contact()] for r in runs], axis=0)
     mm, deg = 1e3 * float(errors[0]), float(np.rad2deg(errors[1]))
     pace = max(_FOLLOW_S / r.cpu_s for r in runs)
     control = [1e3 * (s.timings["solve"] + s.timings["limit"]) for r in runs for s in r.steps if s.timings]
@@ -197,9 +183,7 @@ def _put_tag(scene: Scene, pose: Transform | Motion) -> None:
 
 def _follow(scene: Scene, rig: Rig, seconds: float) -> _Run:
     """Run the loop and log the truth, which it never sees."""
-    times: list[float] = []
-    errors: list[tuple[float, float]] = []
-    steps: list[ServoStep] = []
+    log, steps = TruthLog(), list[ServoStep]()
     solver = load_solver(scene.robot, T_flange_tool=rig.T_flange_tool)
     detector = TagDetector(rig.tag_family)
     begin, cpu = scene.world.now(), time.process_time()
@@ -215,13 +199,10 @@ def _follow(scene: Scene, rig: Rig, seconds: float) -> _Run:
     )
     with closing(loop):
         for step in loop:
-            T_world_tool = scene.world.T_world_flange() @ rig.T_flange_tool
-            T_world_target = scene.world.T_world_tag() @ rig.T_tag_target
-            times.append(scene.world.now() - begin)
-            errors.append(T_world_target.distance_to(T_world_tool))
+            log.add(scene.world, rig)
             steps.append(replace(step, frame=None))
-            if step.verdict.mode is Mode.STOPPED or times[-1] >= seconds:
+            if step.verdict.mode is Mode.STOPPED or log.times[-1] - begin >= seconds:
                 break
     cpu = time.process_time() - cpu
     scene.arm.resume()
-    return _Run(times=np.array(times), errors=np.array(errors), steps=steps, cpu_s=cpu)
+    return _Run(log=log, steps=steps, cpu_s=cpu)
