@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from vision_ik.camera_info import save_intrinsics
 from vision_ik.cli.main import main
+from vision_ik.cli.setting import workspace_of
 from vision_ik.cli.virtual_rig import approach_from_front, first_tag_pose, place_first_tag, reach_of
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig
@@ -115,6 +117,7 @@ def test_a_simulated_scene_is_followed(tmp_path: Path, monkeypatch: pytest.Monke
         (["photo.png", "--speed", "2"], "--speed"),
         (["cut.png"], "cut.png"),
         (["sim:moon"], "moon"),
+        (["sim:tabletop", "--family", "25h9"], "--family"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence_and_a_remedy(
@@ -151,3 +154,67 @@ def test_a_virtual_rig_sees_the_first_tag_where_it_was_put() -> None:
     metres, radians = (rig.T_mount_camera @ pose.T_camera_tag).distance_to(first_tag_pose(0.9))
     assert metres < 1e-12
     assert radians < 1e-12
+
+
+def test_a_picture_that_cannot_be_read_does_not_cost_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    for name, tag_id in (("a.png", 1), ("b.png", 2), ("c.png", 3)):
+        cv2.imwrite(f"pictures/{name}", _picture(tag_id))
+    Path("pictures/b.png").write_bytes(Path("pictures/b.png").read_bytes()[:400])
+    assert main(["run", "pictures", "--size-mm", "60", "--hold-s", "0.4", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert "b.png" in said
+    assert "picture 3" in said
+    assert set(json.loads(Path("out/metrics.json").read_text())["tags_seen"]) == {"1", "3"}
+
+
+def test_a_video_that_breaks_off_stops_the_arm_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with av.open("whole.mp4", "w", options={"movflags": "+faststart"}) as clip:
+        stream = clip.add_stream("libx264", rate=10, options={"g": "5", "crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        noise = np.random.default_rng(0).integers(0, 12, (480, 640, 3), dtype=np.uint8)
+        for k in range(20):
+            picture = np.roll(cv2.subtract(_picture(5), noise), 4 * k, axis=1)
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        clip.mux(stream.encode(None))
+    whole = Path("whole.mp4").read_bytes()
+    Path("cut.mp4").write_bytes(whole[: int(0.7 * len(whole))])
+    assert main(["run", "cut.mp4", "--size-mm", "60", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert "The arm was stopped." in said
+    assert "✗" in said
+    metrics = json.loads(Path("out/metrics.json").read_text())
+    assert metrics["stopped_by"]["reason"]
+    rows = _rows(Path("out"))
+    assert rows[-1]["state"] == "stopped"
+    assert max(abs(float(rows[-1][f"dq_command_panda_joint{i}"])) for i in range(1, 8)) < 1e-6
+
+
+def test_every_output_says_that_it_is_approximate_when_anything_was_assumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("tag.png", _picture(1))
+    lens = CameraIntrinsics.from_field_of_view(640, 480)
+    save_intrinsics(CameraIntrinsics(K=lens.K, width=640, height=480), "lens.yaml")
+    words = ["run", "tag.png", "--size-mm", "60", "--intrinsics", "lens.yaml", "--hold-s", "0.3", "--out", "out"]
+    assert main(words) == 0  # only the camera's place is assumed
+    assert {row["approximate"] for row in _rows(Path("out"))} == {"1"}
+    assert json.loads(Path("out/detections.jsonl").read_text().splitlines()[0])["approximate"] is True
+    assert main(["run", "sim:tabletop", "--seconds", "0.3", "--out", "sim"]) in (0, 1)
+    assert {row["approximate"] for row in _rows(Path("sim"))} == {"0"}
+
+
+def test_the_tool_stays_above_the_plane_of_the_base() -> None:
+    robot = load_robot("panda")
+    box = workspace_of(Rig(robot="panda"), robot)
+    assert (box.excess(np.array([0.4, 0.0, 0.3])) == 0).all()
+    assert box.excess(np.array([0.4, 0.0, -0.01]))[2] < 0
+    own = workspace_of(Rig(robot="panda", workspace=(np.array([0, 0, 0.1]), np.ones(3))), robot)
+    assert own.excess(np.array([0.4, 0.2, 0.05]))[2] < 0

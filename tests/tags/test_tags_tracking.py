@@ -176,14 +176,17 @@ def test_an_outlier_is_rejected_and_leaves_the_track_alone() -> None:
     assert tracker.last_seen == pytest.approx(0.5)
 
 
-def test_a_tag_that_was_carried_off_is_found_again_after_a_few_frames() -> None:
+@pytest.mark.parametrize("jump_m", [0.1, 0.17, 0.24, 0.6])
+def test_a_tag_that_was_put_elsewhere_is_taken_up_there_without_a_velocity(jump_m: float) -> None:
     tracker = TargetTracker()
     feed(tracker, lambda _t: T_BASE_TAG, 0.5)
-    elsewhere = Transform.from_translation((0.6, 0.0, 0.0)) @ T_BASE_TAG
-    outcomes = [tracker.update(seen(elsewhere, 0.55 + k * PERIOD), T_BASE_CAMERA) for k in range(7)]
-    assert outcomes[:4] == [UpdateOutcome.REJECTED] * 4
-    assert outcomes[4] is UpdateOutcome.STARTED
-    assert predicted(tracker, 0.8).T_base_target.distance_to(elsewhere)[0] < 1e-3
+    elsewhere = Transform.from_translation((jump_m, 0.0, 0.0)) @ T_BASE_TAG
+    assert tracker.update(seen(elsewhere, 0.55), T_BASE_CAMERA) is UpdateOutcome.REJECTED
+    assert tracker.update(seen(elsewhere, 0.55 + PERIOD), T_BASE_CAMERA) is UpdateOutcome.STARTED
+    for k in range(2, 12):
+        t = 0.55 + k * PERIOD
+        assert tracker.update(seen(elsewhere, t), T_BASE_CAMERA) is UpdateOutcome.ACCEPTED
+        assert predicted(tracker, t + 0.1).T_base_target.distance_to(elsewhere)[0] < 1e-3
 
 
 @pytest.mark.parametrize("late", [0.0, -0.1])

@@ -8,7 +8,7 @@ from pathlib import Path
 from vision_ik.cameras.base import StoredCamera
 from vision_ik.cameras.pictures import decode_image, fit_intrinsics
 from vision_ik.clock import Clock
-from vision_ik.errors import CameraNotFoundError
+from vision_ik.errors import CameraNotFoundError, FrameReadError
 from vision_ik.types import CameraIntrinsics, Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -63,7 +63,11 @@ class ImageCamera(StoredCamera):
         path = self.paths[self._index]
         image, self._first = self._first, None
         if image is None:
-            image = decode_image(path)
+            try:
+                image = decode_image(path)
+            except FrameReadError:
+                self._index += 1  # the reader may go on with the next picture
+                raise
         return image, self._fit(image, path)
 
 

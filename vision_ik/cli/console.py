@@ -97,6 +97,8 @@ class Stage:
         self._task = task
         self._name = name
         self._total = total
+        self.failed = False
+        """Set it to mark the stage as failed although nothing was raised."""
         self._note = ""
         self._started = self._printed = time.monotonic()
 
@@ -182,7 +184,7 @@ class Stages:
         outcome: Outcome = "failed"
         try:
             yield stage
-            outcome = "done"
+            outcome = "failed" if stage.failed else "done"
         finally:
             stage.finish(outcome)
 
@@ -220,10 +222,17 @@ class _StageBar(BarColumn):
         return Text(" " * (self.bar_width or 0))
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to `main`, which knows its exit code."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+        console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
     return console
 
 

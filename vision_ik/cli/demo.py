@@ -25,7 +25,7 @@ class Options:
     camera: str | None = None
     """Webcam index, video, picture or stream; the simulation when left out."""
     robot: str = "panda"
-    """Arm: a name from `vision-ik robots`."""
+    """Arm with at least 6 joints: a name from `vision-ik robots`."""
     seconds: float | None = None
     """How long to follow the moving tag: 20 s in the simulation, no end with a camera."""
     views: int = 15

@@ -94,11 +94,7 @@ def _rows(metrics: dict[str, Any]) -> list[Row]:
             f"{eye['error_mm']:.2f} mm, {eye['error_deg']:.3f} deg",
             f"said of itself: ± {eye['sigma_mm']:.2f} mm, {eye['sigma_deg']:.3f} deg, from {eye['views']} views",
         ),
-        (
-            "moving tag, true error of the tool (rms)",
-            f"{track['true_rms_mm']:.2f} mm, {track['true_rms_deg']:.2f} deg",
-            f"arrived after {track['contact_s']:.1f} s",
-        ),
+        _tracking_row(track),
         (
             "tags at rest, true error of the tool (median)",
             f"{rest['true_median_mm']:.2f} mm, {rest['true_median_deg']:.2f} deg",
@@ -117,13 +113,27 @@ def _rows(metrics: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _tracking_row(track: dict[str, Any]) -> Row:
+    what = "moving tag, true error of the tool (rms)"
+    if track["true_max_mm"] is None:
+        return what, "not measured", "the tool had not been with the tag for a second: let it run longer"
+    measured = f"{track['true_rms_mm']:.2f} mm, {track['true_rms_deg']:.2f} deg"
+    return what, measured, f"arrived after {track['contact_s']:.1f} s, at most {track['true_max_mm']:.1f} mm since"
+
+
 def _report(outcome: DemoOutcome, scene: Scene, options: Options, metrics: dict[str, Any], rows: list[Row]) -> None:
     eye, track, rest, ik = (metrics[key] for key in ("hand_eye", "tracking", "at_rest", "ik"))
     times = np.array(outcome.moving.times) - outcome.moving.times[0]
+    arrived = times >= (0.0 if np.isnan(outcome.moving.contact_s) else outcome.moving.contact_s)
     true_error = Plot(
         title="True error of the tool while the tag moves",
-        figure=plots.tracking_error(times, outcome.moving.position, outcome.moving.rotation),
-        caption="Where the tool truly was against where the tag truly was; the program never sees these.",
+        figure=plots.tracking_error(
+            times[arrived], np.array(outcome.moving.position)[arrived], np.array(outcome.moving.rotation)[arrived]
+        ),
+        caption=(
+            "From the arrival on: where the tool truly was against where the tag truly was. "
+            "The program never sees these."
+        ),
     )
     write_report(
         options.out / "report.html",

@@ -19,11 +19,15 @@ from vision_ik.cli import console
 from vision_ik.cli.demo import Options
 from vision_ik.cli.demo_truth import TruthLog
 from vision_ik.cli.following import Trace, follow
+from vision_ik.cli.main import EXIT_OK
 from vision_ik.cli.recorder import RunRecorder
+from vision_ik.cli.setting import workspace_of
 from vision_ik.cli.tally import Tally
 from vision_ik.control import ServoSettings, ServoStep, move_to, servo
+from vision_ik.errors import ArmError, ConfigError
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig, save_rig
+from vision_ik.robots import load_robot
 from vision_ik.tags import TagDetector
 from vision_ik.transforms import Transform
 from vision_ik.types import Image
@@ -37,8 +41,20 @@ _REST_SHIFTS = ((-0.05, 0.06, 0.03), (0.04, -0.08, -0.02), (0.0, 0.02, 0.06))
 """[m] Where the tag is put to rest, from the middle of its path."""
 _SIGHTING_PICTURES = 6
 """Pictures of the video for which a calibration view stands still."""
+_TAG_SHIFTS = ((0.0, 0.0, 0.0), (0.05, 0.0, 0.1), (0.1, 0.0, 0.15), (0.15, 0.0, 0.2), (0.1, 0.0, 0.3), (-0.1, 0.0, 0.1))
+"""[m] Tried in turn, until this arm reaches the whole path of the tag."""
 _LAPSE_S = 0.3
 """[s] Between two pictures of the calibration's time lapse."""
+
+
+def _check_robot(name: str) -> None:
+    robot = load_robot(name)
+    if robot.n < 6:
+        raise ConfigError(
+            f"{name} has {robot.n} joints, but showing a board from all sides and touching a tag takes 6.",
+            "Choose an arm with at least 6 joints: `vision-ik robots` lists them.",
+            robot=name,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +81,7 @@ def run_simulated(options: Options, *, window: bool) -> int:
     """Run all parts in the simulation; return the exit code."""
     from vision_ik.cli.demo_report import present
 
+    _check_robot(options.robot)
     with ExitStack() as stack:
         robot = {"name": options.robot, **_ARM_NOISE}
         scene = stack.enter_context(load_scene("tabletop", seed=options.seed, robot=robot))
@@ -75,8 +92,16 @@ def run_simulated(options: Options, *, window: bool) -> int:
             )
         )
         demo = _Demo(scene, options, recorder, LiveWindow("vision-ik demo") if window else None)
-        outcome = demo.run(stages)
+        try:
+            outcome = demo.run(stages)
+        except WindowClosedError:
+            stages.say(f"The window was closed; the video so far is in {options.out}/.")
+            return EXIT_OK
     return present(outcome, scene, options)
+
+
+class WindowClosedError(Exception):
+    """The person closed the window: the demo ends early, and that is no fault."""
 
 
 class _Demo:
@@ -87,6 +112,7 @@ class _Demo:
         self._options = options
         self._recorder = recorder
         self._window = window
+        self._motion = _reachable_motion(scene)
         self._tally, self._trace = Tally(), Trace()
 
     def run(self, stages: console.Stages) -> DemoOutcome:
@@ -157,7 +183,7 @@ class _Demo:
         limits = JointLimits.of(scene.robot)
         move_to(scene.arm, scene.robot.home, limits=limits, clock=scene.world, speed_scale=0.5)
         scene.remove_board()
-        self._put_tag(scene.file.tags[0].pose)
+        self._put_tag(self._motion)
         return calibration
 
     def _save(self, calibration: AutomaticCalibration) -> Rig:
@@ -179,11 +205,8 @@ class _Demo:
     # -- following ----------------------------------------------------------------
 
     def _rest_tag(self, shift: tuple[float, float, float]) -> None:
-        scene = self._scene
-        motion, world = scene.tag_motion(), scene.world
-        centre = world.T_world_tag() if motion is None else motion.T_world_centre
         self._take_tag()
-        self._put_tag(Transform.from_parts(centre.rotation, centre.translation + np.array(shift)))
+        self._put_tag(_shifted(self._motion.T_world_centre, shift))
 
     def _take_tag(self) -> None:
         self._scene.world.detach(f"tag {self._scene.tag_id}")
@@ -199,7 +222,7 @@ class _Demo:
         def on_step(_step: ServoStep) -> None:
             log.add(scene.world, rig)
 
-        follow(
+        goes_on = follow(
             servo(
                 scene.camera,
                 scene.arm,
@@ -208,7 +231,7 @@ class _Demo:
                 detector=TagDetector(rig.tag_family),
                 robot=scene.robot,
                 clock=scene.world,
-                settings=ServoSettings(tag_id=scene.tag_id),
+                settings=ServoSettings(tag_id=scene.tag_id, workspace=workspace_of(rig, scene.robot)),
             ),
             robot=scene.robot,
             T_flange_tool=rig.T_flange_tool,
@@ -220,6 +243,10 @@ class _Demo:
             until=scene.world.now() + seconds,
             on_step=on_step,
         )
+        if not goes_on:
+            raise WindowClosedError
+        if self._tally.stop is not None:
+            raise ArmError(f"The arm was stopped. {self._tally.stop.reason}", self._tally.stop.remedy)
         scene.arm.resume()
         return log
 
@@ -255,8 +282,38 @@ class _TimeLapse:
 
     def _show(self, draw: Callable[[], Image]) -> None:
         self._recorder.show(draw)
-        if self._window is not None and self._recorder.picture is not None:
-            self._window.show(self._recorder.picture)
+        picture = self._recorder.picture
+        if self._window is not None and picture is not None and not self._window.show(picture):
+            raise WindowClosedError
+
+
+def _reachable_motion(scene: Scene) -> Motion:
+    """Return the scene's motion of the tag, moved to where this arm reaches all of it.
+
+    Raises:
+        ConfigError: There is no such place among those tried.
+    """
+    motion, robot, rig = scene.tag_motion(), scene.robot, scene.true_rig()
+    if motion is None:
+        raise ConfigError(f"The tag of the scene {scene.name} does not move.", "Give it a motion.")
+    solver = load_solver(robot, T_flange_tool=rig.T_flange_tool)
+    T_base_world = scene.file.T_world_base.inv()
+    for shift in _TAG_SHIFTS:
+        moved = replace(motion, T_world_centre=_shifted(motion.T_world_centre, shift))
+        path = [moved.pose(t) for t in np.linspace(0.0, moved.ramp_s + moved.period_s, 24)]
+        rests = [_shifted(moved.T_world_centre, rest) for rest in _REST_SHIFTS]
+        goals = np.stack([(T_base_world @ T_world_tag @ rig.T_tag_target).matrix for T_world_tag in [*path, *rests]])
+        if solver.solve_batch(goals).converged.all():
+            return moved
+    raise ConfigError(
+        f"The {robot.name} does not reach the demo's tag in any of {len(_TAG_SHIFTS)} places.",
+        "Choose another arm: `vision-ik robots` lists them.",
+        robot=robot.name,
+    )
+
+
+def _shifted(T_world_tag: Transform, shift: tuple[float, float, float]) -> Transform:
+    return Transform.from_parts(T_world_tag.rotation, T_world_tag.translation + np.array(shift))
 
 
 def _viewer(scene: Scene) -> Viewer:

@@ -11,7 +11,7 @@ import numpy as np
 from vision_ik.cli.console import Stage
 from vision_ik.cli.recorder import RunRecorder
 from vision_ik.cli.tally import Tally
-from vision_ik.control import ServoStep
+from vision_ik.control import Mode, ServoStep
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
@@ -78,11 +78,14 @@ def follow(
             _trace(step, robot, T_flange_tool, trace)
             recorder.add(step)
             if step.frame is not None:
-                error = trace.position_error[-1]
+                error = trace.position_error[-1] if trace.position_error else np.nan
                 told = step.verdict.reason or (f"{1000 * error:.1f} mm from the target" if np.isfinite(error) else "")
                 stage.update(f"{step.verdict.mode.value}: {told}")
                 if window is not None and recorder.picture is not None and not window.show(recorder.picture):
                     return False
+            if step.verdict.mode is Mode.STOPPED:
+                stage.failed = True
+                stage.update(f"stopped: {step.verdict.reason}")
             if step.timestamp >= until:
                 return True
     return True

@@ -103,13 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _flushed(_run_verb(words or ["--help"]))
     except BrokenPipeError:
         return _silence_stdout()
-    except Terminated:
-        console.error("Terminated.")
-        return EXIT_TERMINATED
-    except KeyboardInterrupt:
-        console.error("Interrupted.")
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
+        console.error("Terminated." if terminated else "Interrupted.")
+        _tell_notes(error)
+        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     except VisionIkError as error:
+        _tell_notes(error)
         return _explained(error.cause, error.remedy, debug=debug)
     except ImportError as error:
         return _explained(
@@ -220,6 +220,12 @@ def _termination_as_exception() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _tell_notes(error: BaseException) -> None:
+    """Print what those who cleaned up have to say, such as where an unfinished video is."""
+    for note in getattr(error, "__notes__", ()):
+        console.say(str(note))
 
 
 def _explained(cause: str, remedy: str, *, debug: bool) -> int:

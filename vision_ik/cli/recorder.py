@@ -84,9 +84,10 @@ class RunRecorder:
         Raises:
             RecordingError: The disk is full or gone.
         """
-        self._row(_row(step, self._robot.n))
+        approximate = self._approximate(step.frame)
+        self._row(_row(step, self._robot.n, approximate))
         if step.frame is not None:
-            self._line(_line(step, step.frame))
+            self._line(_line(step, step.frame, approximate))
             self.show(partial(self._annotated, step, step.frame, self.rig))
 
     def show(self, draw: Callable[[], Image]) -> None:
@@ -135,8 +136,12 @@ class RunRecorder:
                 error=error,
                 timestamp=step.timestamp,
             ),
-            approximate=frame.intrinsics.approximate or rig.provenance.get("approximate", "") != "",
+            approximate=frame.intrinsics.approximate or _assumed(rig),
         )
+
+    def _approximate(self, frame: Frame | None) -> bool:
+        """Return whether anything behind this row was assumed: the lens, a size, the camera's place."""
+        return _assumed(self.rig) or (frame is not None and frame.intrinsics.approximate)
 
     def _row(self, row: list[Any]) -> None:
         try:
@@ -147,6 +152,10 @@ class RunRecorder:
 
     def _line(self, line: dict[str, Any]) -> None:
         _append(self._frames, json.dumps(line), self.out)
+
+
+def _assumed(rig: Rig) -> bool:
+    return bool(rig.provenance.get("approximate", ""))
 
 
 def _append(file: TextIO, line: str, out: Path) -> None:
@@ -166,17 +175,17 @@ def _failure(out: Path, error: OSError) -> RecordingError:
 
 
 def _header(robot: RobotModel) -> list[str]:
-    fixed = ["timestamp_s", "frame", "state", "reason", "target", "target_age_s"]
+    fixed = ["timestamp_s", "approximate", "frame", "state", "reason", "target", "target_age_s"]
     pose = [f"target_{axis}" for axis in ("x_m", "y_m", "z_m", "qx", "qy", "qz", "qw")]
     ik = ["ik_status", "ik_position_error_m", "ik_rotation_error_rad", "ik_seed", "ik_iterations"]
     joints = [f"{kind}_{name}" for kind in ("q_command", "dq_command", "q_measured") for name in robot.joint_names]
     return [*fixed, *pose, *ik, "clipped_by", *joints]
 
 
-def _row(step: ServoStep, n: int) -> list[Any]:
+def _row(step: ServoStep, n: int, approximate: bool) -> list[Any]:
     target, solution, command = step.target, step.solution, step.command
     frame = "" if step.frame is None else step.frame.index
-    row: list[Any] = [f"{step.timestamp:.6f}", frame, step.verdict.mode.value, step.verdict.reason]
+    row: list[Any] = [f"{step.timestamp:.6f}", int(approximate), frame, step.verdict.mode.value, step.verdict.reason]
     if target is None:
         row += [""] * 9
     else:
@@ -192,7 +201,7 @@ def _row(step: ServoStep, n: int) -> list[Any]:
     return [*row, *([""] * n if step.state is None else _numbers(step.state.q))]
 
 
-def _line(step: ServoStep, frame: Frame) -> dict[str, Any]:
+def _line(step: ServoStep, frame: Frame, approximate: bool) -> dict[str, Any]:
     poses = {pose.tag_id: pose for pose in step.poses}
     tags: list[dict[str, Any]] = []
     for detection in step.detections:
@@ -214,7 +223,7 @@ def _line(step: ServoStep, frame: Frame) -> dict[str, Any]:
     return {
         "frame": frame.index,
         "timestamp_s": round(frame.timestamp, 6),
-        "approximate_lens": frame.intrinsics.approximate,
+        "approximate": approximate,
         "tags": tags,
     }
 

@@ -28,16 +28,20 @@ class Options:
     """Webcam index, video, picture, folder of pictures, address of a stream, or sim:SCENE."""
     rig: Path | None = None
     """Folder with rig.toml, made by `vision-ik calibrate`."""
-    robot: str = "panda"
-    """Catalogue name or URDF of the simulated arm, where there is no rig."""
-    family: str = "36h11"
-    """Tag family, OpenCV dictionary or dictionary file, where there is no rig."""
+    robot: str | None = None
+    """Catalogue name or URDF of the simulated arm; that of the rig or scene, or panda, when left out."""
+    base: str | None = None
+    """Link the arm's chain starts from, for a URDF."""
+    tip: str | None = None
+    """Link the arm's chain ends at, for a URDF."""
+    family: str | None = None
+    """Tag family, OpenCV dictionary or dictionary file; that of the rig, or 36h11, when left out."""
     size_mm: float | None = None
     """Edge of the tags' black border; 50 mm is assumed (and said) when nobody tells."""
     tag: int | None = None
     """Id of the tag to follow; otherwise the first one seen, and of a picture each in turn."""
-    standoff_mm: float = 100.0
-    """Distance the tool keeps before the tag, where there is no rig."""
+    standoff_mm: float | None = None
+    """Distance the tool keeps before the tag; what the rig says, or 100 mm, when left out."""
     intrinsics: Path | None = None
     """Lens: camera_info YAML, OpenCV FileStorage or BoofCV YAML."""
     fov_deg: float = 60.0
@@ -83,5 +87,14 @@ def _check(options: Options) -> None:
         raise ConfigError(f"--speed must be above 0 and at most 1, not {options.speed}.", "Give a share such as 0.5.")
     if not 0 < options.fov_deg < 180:
         raise ConfigError(f"--fov-deg must lie between 0 and 180, not {options.fov_deg}.", "60 suits most webcams.")
-    if not 0 <= options.standoff_mm < 1000:
+    if options.standoff_mm is not None and not 0 <= options.standoff_mm < 1000:
         raise ConfigError(f"--standoff-mm must lie between 0 and 1000, not {options.standoff_mm}.", "Give 100, say.")
+    if options.source.startswith("sim:"):
+        given = {"--family": options.family, "--size-mm": options.size_mm, "--intrinsics": options.intrinsics}
+        given |= {"--base": options.base, "--tip": options.tip}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise ConfigError(
+                f"{', '.join(unused)} cannot be set for {options.source}: the scene says it.",
+                "Leave it out, or write a scene of your own (TOML) and give its path after sim:.",
+            )

@@ -10,6 +10,7 @@ import numpy as np
 
 from vision_ik.cli import console
 from vision_ik.cli.following import Trace
+from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK
 from vision_ik.cli.run import Options
 from vision_ik.cli.runs import Outcome
 from vision_ik.cli.setting import Setting
@@ -19,7 +20,10 @@ from vision_ik.view import Plot, Table, Tile, plots, write_report
 
 
 def present(setting: Setting, outcome: Outcome, options: Options) -> int:
-    """Write metrics and report, print the table; return the exit code: 1 when no tag was ever seen."""
+    """Write metrics and report, print the table and what went wrong; return the exit code.
+
+    2 when the run was stopped by a fault or a picture could not be read, 1 when no tag was ever seen.
+    """
     metrics = _metrics(setting, outcome, options)
     write_atomic(options.out / "metrics.json", console.to_json(metrics))
     _report(setting, outcome, options, metrics)
@@ -31,13 +35,21 @@ def present(setting: Setting, outcome: Outcome, options: Options) -> int:
     console.say(f"wrote {options.out}/: run.mp4, commands.csv, detections.jsonl, metrics.json, report.html")
     if options.json:
         console.write_json(metrics)
+    stop = outcome.tally.stop
+    faults = [(fault.cause, fault.remedy) for fault in outcome.faults]
+    if stop is not None:
+        faults.append((f"The arm was stopped. {stop.reason}", stop.remedy))
+    for cause, remedy in faults:
+        console.error(cause, remedy)
+    if faults:
+        return EXIT_ERROR
     if not outcome.tally.sightings:
         console.warn(
             f"no tag of family {setting.rig.tag_family} was seen in {outcome.tally.frames} frames; "
             "check --family, the light and the distance."
         )
-        return 1
-    return 0
+        return EXIT_FOUND
+    return EXIT_OK
 
 
 def command_line() -> str:

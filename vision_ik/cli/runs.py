@@ -18,7 +18,8 @@ from vision_ik.cli.setting import Setting
 from vision_ik.cli.stills import HeldFrame
 from vision_ik.cli.tally import Tally
 from vision_ik.control import ServoStep, servo
-from vision_ik.types import Camera, PoseEstimate
+from vision_ik.errors import FrameReadError
+from vision_ik.types import Camera, Frame, PoseEstimate
 from vision_ik.view import LiveWindow
 
 _STILL_RATE = 10.0
@@ -37,6 +38,8 @@ class Outcome:
     """[s] Wall time of the loop."""
     run_s: float = 0.0
     """[s] The same on the clock of the run."""
+    faults: list[FrameReadError] = field(default_factory=list[FrameReadError])
+    """Pictures that could not be read."""
 
 
 def drive(setting: Setting, options: Options, stages: Stages, window: LiveWindow | None) -> Outcome:
@@ -79,7 +82,7 @@ class _Runner:
         """
         with ExitStack() as stack:
             recorder: RunRecorder | None = None
-            while (frame := camera.read(timeout=1.0)) is not None:
+            while (frame := self._next_still(camera)) is not None:
                 poses = self._setting.poses(frame)
                 if self._setting.virtual:
                     self._setting.place(next(iter(self._wanted(poses)), None))
@@ -87,12 +90,22 @@ class _Runner:
                     recorder = stack.enter_context(self._recorder(_STILL_RATE))
                 recorder.rig = self._setting.rig
                 ids = list(dict.fromkeys(pose.tag_id for pose in self._wanted(poses))) or [self._options.tag]
-                stage = stack.enter_context(stages.stage(f"picture {frame.index + 1}", total=len(ids)))
-                for done, tag_id in enumerate(ids):
-                    stage.update(completed=done)
-                    held = HeldFrame(frame, duration=self._options.hold_s, rate=_STILL_RATE, clock=self._setting.clock)
-                    if not self._loop(held, tag_id, recorder, stage):
-                        return
+                with stages.stage(f"picture {frame.index + 1}", total=len(ids)) as stage:
+                    for done, tag_id in enumerate(ids):
+                        stage.update(completed=done)
+                        duration, clock = self._options.hold_s, self._setting.clock
+                        held = HeldFrame(frame, duration=duration, rate=_STILL_RATE, clock=clock)
+                        if not self._loop(held, tag_id, recorder, stage):
+                            return
+
+    def _next_still(self, camera: Camera) -> Frame | None:
+        """Return the next picture that can be read; what is wrong with the others is kept."""
+        while not camera.ended:
+            try:
+                return camera.read(timeout=1.0)
+            except FrameReadError as error:
+                self.outcome.faults.append(error)
+        return None
 
     def over_film(self, camera: Camera, stages: Stages) -> None:
         """Follow the tag through a video, a stream or a simulation."""

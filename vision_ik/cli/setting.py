@@ -15,8 +15,8 @@ from sim.pacing import PacedClock
 from vision_ik.cameras import load_any_intrinsics, open_camera
 from vision_ik.cli.virtual_rig import approach_from_front, first_tag_pose, place_first_tag, reach_of
 from vision_ik.clock import Clock
-from vision_ik.control import ServoSettings
-from vision_ik.errors import TagError
+from vision_ik.control import ServoSettings, WorkspaceBox
+from vision_ik.errors import InvalidPoseError, TagError
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.rig import Rig, load_rig
 from vision_ik.robots import RobotModel, load_robot
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _FROM_BEHIND = look_at((-0.7, -1.65, 1.15), (0.3, 0.0, 0.38))
 """T_world_camera of the third-person picture of an arm that reaches forward to a tag facing it."""
+STANDOFF_M = 0.1
+"""[m] The tool stops so far before a tag when nothing else is said."""
 ASSUMED_SIZE_M = 0.05
 """[m] Edge of a tag that nobody measured."""
 
@@ -93,8 +95,8 @@ class Setting:
     def place(self, first: PoseEstimate | None) -> None:
         """Place the camera of a virtual rig by its first sighting (None: somewhere, nothing was seen)."""
         if first is None:
-            stand_in = first_tag_pose(reach_of(self.robot)) @ Transform.from_translation((0.0, 0.0, 0.5))
-            self.rig = replace(self.rig, T_mount_camera=stand_in)
+            T_base_camera = first_tag_pose(reach_of(self.robot)) @ Transform.from_translation((0.0, 0.0, 0.5))
+            self.rig = replace(self.rig, T_mount_camera=T_base_camera)
         else:
             self.rig = place_first_tag(self.rig, first, reach_of(self.robot))
 
@@ -104,9 +106,9 @@ class Setting:
         for detection in self.detector.detect(frame):
             try:
                 size = self.rig.tag_size(detection.tag_id)
-            except TagError:
-                continue
-            found.append(estimate_pose(detection, size, frame.intrinsics))
+                found.append(estimate_pose(detection, size, frame.intrinsics))
+            except (TagError, InvalidPoseError):
+                continue  # the loop itself tells why, once it runs
         return found
 
     def third_person(self) -> Image:
@@ -152,7 +154,7 @@ def open_setting(options: Options) -> Generator[Setting]:
         VisionIkError: The rig, robot, lens or tag family cannot be used.
     """
     rig, assumptions = _rig(options)
-    robot = load_robot(rig.robot)
+    robot = load_robot(rig.robot, options.base or rig.base, options.tip or rig.tip)
     given = None if options.intrinsics is None else _lens(options.intrinsics, options.source)
     with ExitStack() as stack:
         world = stack.enter_context(World())
@@ -168,7 +170,7 @@ def open_setting(options: Options) -> Generator[Setting]:
             rig=rig,
             solver=load_solver(robot, T_flange_tool=rig.T_flange_tool),
             detector=TagDetector(rig.tag_family),
-            settings=ServoSettings(speed_scale=options.speed, max_data_age=0.4),
+            settings=ServoSettings(speed_scale=options.speed, max_data_age=0.4, workspace=workspace_of(rig, robot)),
             virtual=rig.T_mount_camera is None,
             assumptions=assumptions,
         )
@@ -181,8 +183,11 @@ def open_scene_setting(options: Options) -> Generator[Setting]:
     Raises:
         VisionIkError: The scene is unknown or malformed.
     """
-    with load_scene(options.source.removeprefix("sim:")) as scene:
+    overrides = {} if options.robot is None else {"robot": options.robot}
+    with load_scene(options.source.removeprefix("sim:"), **overrides) as scene:
         rig = scene.true_rig() if options.rig is None else load_rig(options.rig)
+        if options.standoff_mm is not None:
+            rig = replace(rig, T_tag_target=approach_from_front(options.standoff_mm / 1000.0))
         yield Setting(
             world=scene.world,
             clock=scene.world,
@@ -194,9 +199,17 @@ def open_scene_setting(options: Options) -> Generator[Setting]:
             rig=rig,
             solver=load_solver(scene.robot, T_flange_tool=rig.T_flange_tool),
             detector=TagDetector(rig.tag_family),
-            settings=ServoSettings(speed_scale=options.speed),
+            settings=ServoSettings(speed_scale=options.speed, workspace=workspace_of(rig, scene.robot)),
             camera=scene.camera,
         )
+
+
+def workspace_of(rig: Rig, robot: RobotModel) -> WorkspaceBox:
+    """Return where the tool may be: what the rig says, or above the plane the base stands on, within reach."""
+    if rig.workspace is not None:
+        return WorkspaceBox(lower=rig.workspace[0], upper=rig.workspace[1])
+    far = reach_of(robot) + float(np.linalg.norm(rig.T_flange_tool.translation))
+    return WorkspaceBox(lower=np.array([-far, -far, 0.0]), upper=np.array([far, far, 1.5 * far]))
 
 
 def mark_approximate(rig: Rig, assumptions: Sequence[str]) -> Rig:
@@ -217,11 +230,16 @@ def _rig(options: Options) -> tuple[Rig, list[str]]:
         if options.size_mm is None:
             assumptions.append(f"The tags' size is not known: {1000 * size:g} mm.")
         rig = Rig(
-            robot=options.robot,
-            tag_family=options.family,
+            robot="panda",
             default_tag_size=size,
-            T_tag_target=approach_from_front(options.standoff_mm / 1000.0),
+            T_tag_target=approach_from_front(STANDOFF_M),
         )
+    if options.robot is not None:
+        rig = replace(rig, robot=options.robot)
+    if options.family is not None:
+        rig = replace(rig, tag_family=options.family)
+    if options.standoff_mm is not None:
+        rig = replace(rig, T_tag_target=approach_from_front(options.standoff_mm / 1000.0))
     if rig.T_mount_camera is None:
         assumptions.append("The camera's place is not known: the first seen tag was put within reach of the arm.")
     return mark_approximate(rig, assumptions), assumptions

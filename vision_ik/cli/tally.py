@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from vision_ik.control import Mode, ServoStep
+from vision_ik.control import Mode, ServoStep, Verdict
 from vision_ik.types import IkStatus
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,19 +26,23 @@ class Tally:
     modes: Counter[str] = field(default_factory=Counter[str])
     """Control steps in each mode of the supervisor."""
     reasons: Counter[str] = field(default_factory=Counter[str])
-    """Control steps not tracked, by the first words of the reason."""
+    """Control steps not tracked, by their reason; its numbers are left out."""
     ik_status: Counter[str] = field(default_factory=Counter[str])
     ik_durations: list[float] = field(default_factory=list[float])
     """[s] Wall time of each solve."""
     see_durations: list[float] = field(default_factory=list[float])
     """[s] Wall time of detection and pose estimation, by frame."""
     clipped: Counter[str] = field(default_factory=Counter[str])
+    stop: Verdict | None = None
+    """Why the supervisor stopped the arm, if it did."""
 
     def add(self, step: ServoStep) -> None:
         """Count one control step."""
         self.modes[step.verdict.mode.value] += 1
+        if step.verdict.mode is Mode.STOPPED:
+            self.stop = step.verdict
         if step.verdict.mode is not Mode.TRACKING and step.verdict.reason:
-            self.reasons[step.verdict.reason.split(";")[0].split(":")[0]] += 1
+            self.reasons[_NUMBER.sub("…", step.verdict.reason.split(";")[0])] += 1
         if step.frame is not None:
             self.frames += 1
             self.frames_with_tags += bool(step.detections)
@@ -71,4 +78,5 @@ class Tally:
             },
             "see_median_ms": 1e3 * float(np.median(self.see_durations)) if self.see_durations else None,
             "clipped": dict(self.clipped),
+            "stopped_by": None if self.stop is None else {"reason": self.stop.reason, "remedy": self.stop.remedy},
         }

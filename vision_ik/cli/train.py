@@ -51,6 +51,12 @@ class Options:
     json: bool = False
     """Print the result as JSON."""
 
+    def __post_init__(self) -> None:
+        if not self.budget > 0:
+            raise ValueError(f"The budget must be a positive number of seconds, not {self.budget}.")
+        if self.threads < 1:
+            raise ValueError(f"At least one thread is needed, not {self.threads}.")
+
 
 def run(options: Options) -> int:
     """Train, and print where the weights are and what they do."""

@@ -98,6 +98,9 @@ class ServoLoop:
         self._last_tick: float | None = None
         self._moving_since: float | None = None
         self._q_solved: Floats | None = None
+        # Compiled code loads at its first call, which takes seconds: not while the arm moves.
+        solver.solve(Transform(robot.forward(robot.home)) @ rig.T_flange_tool, q_start=robot.home)
+        robot.jacobian(robot.home)
 
     @property
     def still(self) -> bool:

@@ -16,6 +16,8 @@ _PRIOR_FRAMES = 5
 """The assumed corner noise counts like so many frames."""
 _NOISE_FRAMES = 60
 """Frames over which the corner noise is averaged."""
+_CONFIRMED = 0.3
+"""Distance of an estimate from the rejected one before it, over that from the track, below which it confirms it."""
 
 
 class UpdateOutcome(Enum):
@@ -99,6 +101,8 @@ class TargetTracker:
         self._last_seen = -np.inf
         self._newest = -np.inf
         self._rejected = 0
+        self._stray: Transform | None = None
+        """T_base_tag of the newest estimate when it was rejected."""
         self._frames = 0
         self._variance_ratio = 1.0
         """Of the corners' noise, as their fit shows it, over the one assumed."""
@@ -125,17 +129,30 @@ class TargetTracker:
         self._newest = estimate.timestamp
         self._measure_noise(estimate)
         lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
-        if not self._tracks or lost:
+        if not self._tracks or lost or self._jumped(estimate, T_base_camera):
             return self._start(estimate, T_base_camera)
         self._doubt(estimate, T_base_camera)
         self._weigh()
         outcome = self._tracks[0].outcome
         if outcome is UpdateOutcome.REJECTED:
             self._rejected += 1
+            self._stray = T_base_camera @ estimate.T_camera_tag
             return self._start(estimate, T_base_camera) if self._rejected >= self.settings.rejections else outcome
         self._rejected = 0
+        self._stray = None
         self._seen(estimate)
         return outcome
+
+    def _jumped(self, estimate: PoseEstimate, T_base_camera: Transform) -> bool:
+        """Return whether this estimate confirms the one rejected before: the target was put elsewhere.
+
+        Filtering across such a jump would turn it into a velocity, and the prediction would run away.
+        """
+        if self._stray is None:
+            return False
+        T_base_tag = T_base_camera @ estimate.T_camera_tag
+        from_track = self._tracks[0].bank.predicted(estimate.timestamp).pose.distance_to(T_base_tag)[0]
+        return T_base_tag.distance_to(self._stray)[0] < _CONFIRMED * from_track
 
     def predict(self, timestamp: float) -> Target | None:
         """Return the target as it will be at ``timestamp`` [s]; None when never seen, or lost."""
@@ -159,7 +176,7 @@ class TargetTracker:
 
     def _start(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
         """Begin with each planar solution that the picture allows."""
-        self._tracks = []
+        self._tracks, self._stray = [], None
         for T_camera_tag, error in _solutions(estimate):
             self._tracks.append(self._new_track(estimate, T_base_camera @ T_camera_tag, self._cost(error)))
         self._rejected = 0
