@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sim.lens import ray_table
 from sim.markers import draw_sheet
 from sim.meshes import robot_meshes
+from sim.moment import Moment
 from sim.scenery import SHADE, Background, Scenery, see_scenery, shadow_mask
 from sim.shading import tint
 from sim.solids import Body, Solid, SolidLayer, TracedMesh, trace
@@ -63,7 +64,7 @@ class Painter:
     def __init__(
         self, world: World, lens: CameraIntrinsics, scenery: Scenery | None = None, extras: tuple[Solid, ...] = ()
     ) -> None:
-        self.world = world
+        self.world: World | Moment = world
         self.lens = lens
         self.scenery = scenery or Scenery()
         self.extras = extras
@@ -203,7 +204,7 @@ def _same(a: Floats, b: Floats) -> bool:
     return a.shape == b.shape and bool(np.abs(a - b).max(initial=0.0) < _STILL)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _lay_over(
     back: NDArray[np.float32],
     back_distance: NDArray[np.float32],

@@ -104,7 +104,7 @@ def _box(
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _corner_row(row: int, x0: int, x1: int, Ts: Floats, rows: Floats, corners: Floats, uvt: Floats) -> None:
     """Write (u, v, range) on the sheet's plane for the pixel corners x0..x1 of a row; NaN behind the camera."""
     k = min(int(rows[row]), len(Ts) - 1)
@@ -123,7 +123,7 @@ def _corner_row(row: int, x0: int, x1: int, Ts: Floats, rows: Floats, corners: F
         uvt[x - x0, 2] = t
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _cell(edges: Floats, x: float, start: int) -> int:
     """Return i with edges[i] <= x < edges[i + 1], walking from ``start``; -1 before all, len - 1 after."""
     i = start
@@ -135,7 +135,7 @@ def _cell(edges: Floats, x: float, start: int) -> int:
     return i
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _plain(grey: NDArray[np.float32], i0: int, j0: int, i1: int, j1: int) -> bool:
     """Return whether the cells i0..i1, j0..j1 all exist and have one grey."""
     if i0 < 0 or j0 < 0 or i1 >= grey.shape[1] or j1 >= grey.shape[0]:
@@ -148,7 +148,7 @@ def _plain(grey: NDArray[np.float32], i0: int, j0: int, i1: int, j1: int) -> boo
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw(
     canvas: NDArray[np.float32],
     distance: NDArray[np.float32],

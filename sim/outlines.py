@@ -16,7 +16,7 @@ _CONTRAST = np.float32(14.0)
 """[grey levels] Difference between neighbours up to which the pixel between them is interpolated."""
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def even_pixels(pixels: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """Return those flat indices that lie in an even row and an even column."""
     kept = np.empty(len(pixels), dtype=np.int64)
@@ -28,7 +28,7 @@ def even_pixels(pixels: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     return kept[:n]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def fill_between(
     colour: NDArray[np.float32], distance: NDArray[np.float32], body_of: NDArray[np.int16]
 ) -> NDArray[np.bool_]:
@@ -64,7 +64,7 @@ def fill_between(
     return undecided
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def find_edges(body_of: NDArray[np.int16], distance: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return flat indices of pixels at an outline: another body beside them, or a jump in distance of 2 %."""
     height, width = body_of.shape
@@ -83,7 +83,7 @@ def find_edges(body_of: NDArray[np.int16], distance: NDArray[np.float32]) -> NDA
     return np.flatnonzero(found)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def split_rays(corners: Floats, pixels: NDArray[np.int64], directions: NDArray[np.float32]) -> None:
     """Write four unit directions on a rotated grid for each pixel into ``directions`` (N, 4, 3)."""
     width = corners.shape[1] - 1

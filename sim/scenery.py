@@ -116,7 +116,7 @@ _RIM = 0.012
 """[m] Width of the darker rim of the table."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _see(
     numbers: Floats,
     T: Floats,
@@ -173,7 +173,7 @@ def _see(
             colour[row, column, 2] = r / samples
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pattern(x: float, y: float, grid: float, rim: float, size: float) -> float:
     """Return how dark the table is at (x, y) [m], in [0, 1]: the mean over a footprint of ``size`` [m]."""
     dx = abs(x - grid * math.floor(x / grid + 0.5))
@@ -185,7 +185,7 @@ def _pattern(x: float, y: float, grid: float, rim: float, size: float) -> float:
     return max(on_line, on_rim)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _edge_light(face: int, dx: float, dy: float) -> float:
     """Return the display factor of a side (1: x, 2: y) or the underside (4) of the table."""
     nx = 0.0 if face != 1 else (-1.0 if dx > 0 else 1.0)
@@ -193,7 +193,7 @@ def _edge_light(face: int, dx: float, dy: float) -> float:
     return math.sqrt(irradiance(nx, ny, -1.0 if face == 4 else 0.0, 1.0))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _room(oz: float, dz: float, floor: float) -> tuple[float, float, float, float]:
     """Return range and colour of floor and backdrop, which fade into each other as in a photo studio."""
     rise = min(1.0, max(0.0, 0.5 + 0.9 * dz))
@@ -208,7 +208,7 @@ def _room(oz: float, dz: float, floor: float) -> tuple[float, float, float, floa
     return t, _FLOOR[0] + fade * (b - _FLOOR[0]), _FLOOR[1] + fade * (g - _FLOOR[1]), _FLOOR[2] + fade * (r - _FLOOR[2])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _hit_table(
     ox: float,
     oy: float,

@@ -63,7 +63,7 @@ def expose(light: NDArray[np.float32], sensor: Sensor, seed: int) -> Image:
     return image
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _digitise(light: NDArray[np.float32], gain: float, sigma: float, seed: np.uint64, image: Image) -> None:
     """Add grey noise (the same in all channels, as after demosaicing a grey scene) and round.
 

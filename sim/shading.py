@@ -23,7 +23,7 @@ KEY, SKY, GROUND = 0.66, 0.42, 0.17
 GLOSS = 0.12
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def irradiance(nx: float, ny: float, nz: float, light: float) -> float:
     """Return the light on a surface of unit normal n in the world; ``light`` is 0 in full shadow."""
     facing = nx * LX + ny * LY + nz * LZ
@@ -31,7 +31,7 @@ def irradiance(nx: float, ny: float, nz: float, light: float) -> float:
     return max(facing, 0.0) * KEY * light + SKY * up + GROUND * (1.0 - up)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def make_rays(
     directions: NDArray[np.float32], samples: NDArray[np.int64], T_body_camera: Floats, rays: NDArray[np.float32]
 ) -> None:
@@ -45,7 +45,7 @@ def make_rays(
             rays[i, 3 + r] = T[r, 0] * x + T[r, 1] * y + T[r, 2] * z
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def shade_hits(
     rays: NDArray[np.float32],
     t: NDArray[np.float32],

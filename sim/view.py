@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sim.layers import Painter
 from sim.meshes import Mesh, box_mesh, capsule_mesh, join, moved
+from sim.moment import Moment
 from sim.scenery import Scenery
 from sim.sensor import Sensor, expose
 from sim.solids import Solid
@@ -44,12 +47,22 @@ class Viewer:
             else as_transform(T_world_camera)
         )
         extras = () if camera is None else (camera_body(*camera),)
+        self._world = world
         self._painter = Painter(world, self.intrinsics, scenery, extras)
 
-    def render(self, t: float | None = None) -> Image:
-        """Return the picture (H, W, 3) uint8 BGR at time ``t`` [s], now by default; at most 3 s back."""
-        t = self._painter.world.now() if t is None else t
-        return expose(self._painter.paint(lambda _: self.T_world_camera, t).light, _CLEAN, 0)
+    def render(self) -> Image:
+        """Return the picture (H, W, 3) uint8 BGR of the world as it is now."""
+        return self.capture()()
+
+    def capture(self) -> Callable[[], Image]:
+        """Keep this moment, and return what renders it; one thread may render while another steps the world."""
+        moment = Moment(self._world)
+
+        def develop() -> Image:
+            self._painter.world = moment
+            return expose(self._painter.paint(lambda _: self.T_world_camera, moment.time).light, _CLEAN, 0)
+
+        return develop
 
 
 def render_view(

@@ -43,7 +43,8 @@ def test_the_demo_finds_its_camera_follows_the_tag_and_knows_how_well(
     assert rig.mount == "eye_to_hand"
     assert rig.camera_covariance is not None
     with av.open("out/demo/demo.mp4") as video:
-        assert sum(1 for _ in video.decode(video=0)) > metrics["frames"]
+        # One picture for two frames of the loop, and the time lapse of the calibration before them.
+        assert sum(1 for _ in video.decode(video=0)) > metrics["frames"] / 2
     assert Path("out/demo/report.html").stat().st_size > 50_000
 
 

@@ -39,7 +39,7 @@ _TRACK_SECONDS = 20.0
 _REST_SECONDS = 3.5
 _REST_SHIFTS = ((-0.05, 0.06, 0.03), (0.04, -0.08, -0.02), (0.0, 0.02, 0.06))
 """[m] Where the tag is put to rest, from the middle of its path."""
-_SIGHTING_PICTURES = 6
+_SIGHTING_PICTURES = 4
 """Pictures of the video for which a calibration view stands still."""
 _TAG_SHIFTS = ((0.0, 0.0, 0.0), (0.05, 0.0, 0.1), (0.1, 0.0, 0.15), (0.15, 0.0, 0.2), (0.1, 0.0, 0.3), (-0.1, 0.0, 0.1))
 """[m] Tried in turn, until this arm reaches the whole path of the tag."""
@@ -88,7 +88,13 @@ def run_simulated(options: Options, *, window: bool) -> int:
         stages = stack.enter_context(console.Stages())
         recorder = stack.enter_context(
             RunRecorder(
-                options.out, robot=scene.robot, rig=scene.blank_rig(), name="demo", third_person=_viewer(scene).render
+                options.out,
+                robot=scene.robot,
+                rig=scene.blank_rig(),
+                name="demo",
+                third_person=_viewer(scene).capture,
+                fps=15.0,
+                every=2,
             )
         )
         demo = _Demo(scene, options, recorder, LiveWindow("vision-ik demo") if window else None)

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from vision_ik.view import VideoWriter, side_by_side
 _WAITING = 8
 """Pictures that may wait to be encoded; then the loop waits, and nothing is dropped."""
 _THIRD_PERSON_EVERY = 2
-"""Frames between two third-person pictures: they cost as much as the camera's."""
+"""Pictures that share one from outside, which costs as much as the camera's."""
+ThirdPerson: TypeAlias = Callable[[], Callable[[], Image]]
+"""Keeps the scene as it is now, and returns what draws it (BGR) later, on another thread."""
 
 
 class Film:
@@ -27,13 +29,13 @@ class Film:
     Args:
         path: Ends in ``.mp4``.
         fps: Frames per second of the video.
-        third_person: Returns a BGR picture of the scene as it is now; None leaves it out.
+        third_person: The scene from outside; None leaves it out.
 
     Raises:
         RecordingError: The video cannot be written; raised by the call that finds out.
     """
 
-    def __init__(self, path: Path, *, fps: float, third_person: Callable[[], Image] | None = None) -> None:
+    def __init__(self, path: Path, *, fps: float, third_person: ThirdPerson | None = None) -> None:
         self.picture: Image | None = None
         """The newest finished picture (BGR), for a window."""
         self._path = path
@@ -50,9 +52,11 @@ class Film:
     def add(self, draw: Callable[[], Image]) -> None:
         """Append the picture that ``draw`` returns; it is called soon, on another thread."""
         if self._third_person is not None and self._count % _THIRD_PERSON_EVERY == 0:
-            self._scene = self._third_person()
+            develop = self._third_person()
+        else:
+            develop = None
         self._count += 1
-        self._pending.append(self._pool.submit(self._append, draw, self._scene))
+        self._pending.append(self._pool.submit(self._append, draw, develop))
         while self._pending and (len(self._pending) > _WAITING or self._pending[0].done()):
             self._pending.popleft().result()
 
@@ -72,10 +76,12 @@ class Film:
             raise
         self._stack.__exit__(kind, error, trace)
 
-    def _append(self, draw: Callable[[], Image], scene: Image | None) -> None:
+    def _append(self, draw: Callable[[], Image], develop: Callable[[], Image] | None) -> None:
         picture = draw()
-        if scene is not None:
-            picture = side_by_side([picture, scene], captions=["camera", "simulated arm"])
+        if develop is not None:
+            self._scene = develop()
+        if self._scene is not None:
+            picture = side_by_side([picture, self._scene], captions=["camera", "simulated arm"])
         self.picture = picture
         if self._video is None:
             self._size = (picture.shape[1], picture.shape[0])

@@ -16,7 +16,7 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 
-from vision_ik.cli.film import Film
+from vision_ik.cli.film import Film, ThirdPerson
 from vision_ik.control import Mode, ServoStep
 from vision_ik.errors import RecordingError
 from vision_ik.rig import Rig
@@ -46,8 +46,9 @@ class RunRecorder:
         robot: The arm.
         rig: Sizes of tags, pose of the camera, tool.
         name: Of the video.
-        third_person: Returns a BGR picture of the scene as it is now; None leaves it out.
+        third_person: The scene from outside; None leaves it out.
         fps: Of the video [1/s]; frames are shown in their order.
+        every: Frames of which one comes into the video; drawing and encoding all would slow a simulated run.
 
     Raises:
         RecordingError: The folder cannot be written to.
@@ -60,12 +61,14 @@ class RunRecorder:
         robot: RobotModel,
         rig: Rig,
         name: str = "run",
-        third_person: Callable[[], Image] | None = None,
+        third_person: ThirdPerson | None = None,
         fps: float = 30.0,
+        every: int = 1,
     ) -> None:
         self.out = out
         self.rig = rig
         self._robot = robot
+        self._every = every
         self._stack = ExitStack()
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,8 @@ class RunRecorder:
         self._row(_row(step, self._robot.n, approximate))
         if step.frame is not None:
             self._line(_line(step, step.frame, approximate))
-            self.show(partial(self._annotated, step, step.frame, self.rig))
+            if step.frame.index % self._every == 0:
+                self.show(partial(self._annotated, step, step.frame, self.rig))
 
     def show(self, draw: Callable[[], Image]) -> None:
         """Append the picture that ``draw`` returns to the video; it is called soon, on another thread.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,11 +111,11 @@ class Setting:
                 continue  # the loop itself tells why, once it runs
         return found
 
-    def third_person(self) -> Image:
-        """Return a picture of the arm and of the tag where it was last seen."""
+    def third_person(self) -> Callable[[], Image]:
+        """Keep the arm and the tag where it was last seen; return what draws them."""
         if self._viewer is None:
             self._viewer = Viewer(self.world, None if self.simulated else _FROM_BEHIND)
-        return self._viewer.render()
+        return self._viewer.capture()
 
     def show_tag(self, tag_id: int, T_base_tag: Transform) -> None:
         """Show a tag in the third-person picture."""
