@@ -180,7 +180,8 @@ def test_a_video_that_breaks_off_stops_the_arm_and_says_so(
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         noise = np.random.default_rng(0).integers(0, 12, (480, 640, 3), dtype=np.uint8)
         for k in range(20):
-            picture = np.roll(cv2.subtract(_picture(5), noise), 4 * k, axis=1)
+            darker = np.clip(_picture(5).astype(np.int64) - noise, 0, 255).astype(np.uint8)
+            picture = np.roll(darker, 4 * k, axis=1)
             clip.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         clip.mux(stream.encode(None))
     whole = Path("whole.mp4").read_bytes()
