@@ -19,9 +19,13 @@ class IkStatus(IntEnum):
     LIMITED = 1
     """Not reached; the closest pose has at least one joint at its limit."""
     UNREACHABLE = 2
-    """Not reached, with no joint at a limit: out of reach, or singular."""
+    """Not reached, and out of reach as far as the search can tell: beyond the stretched arm, or in a hole."""
     INVALID = 3
     """The target (in a batch) or start was not finite or not a rigid transform; q is the start or NaN."""
+    SINGULAR = 4
+    """Not reached; the closest posture is singular, and cannot move in the direction that is missing."""
+    COLLISION = 5
+    """Reached only by postures in which the arm touches itself; q is one of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
