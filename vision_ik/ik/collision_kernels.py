@@ -153,9 +153,12 @@ def self_distance(model: CollisionArrays, Ts: Floats) -> tuple[float, int]:
 
 @_compiled
 def pair_points(model: CollisionArrays, Ts: Floats, pair: int, points: Floats) -> float:
-    """Write the points (2, 3) in which the surfaces of one pair are nearest, in the base frame; return the distance [m].
+    """Write the points (2, 3) in which the surfaces of one pair are nearest, in the base frame [m].
 
     Of overlapping capsules they are the deepest points. Where the axes meet, any direction across the first is taken.
+
+    Returns:
+        The distance of the surfaces [m].
     """
     shapes = model.shapes
     i, j = model.pairs[pair, 0], model.pairs[pair, 1]
