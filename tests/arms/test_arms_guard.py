@@ -158,7 +158,7 @@ def test_two_commands_at_one_instant_do_not_move_the_set_point_twice() -> None:
     [
         ({"velocity": np.array([1.0, 0.0])}, "positive"),
         ({"jerk": np.array([1.0, np.inf])}, "positive and finite"),
-        ({"lower": np.array([1.0, 0.0])}, "below"),
+        ({"lower": np.array([9.0, 0.0])}, "above"),
         ({"upper": np.array([1.0])}, "one number"),
         ({"lower": np.array([np.nan, 0.0])}, "one number"),
     ],
@@ -167,6 +167,16 @@ def test_limits_that_make_no_sense_are_refused(change: dict[str, Floats], messag
     fields = {name: getattr(LIMITS, name) for name in ("lower", "upper", "velocity", "acceleration", "jerk")}
     with pytest.raises(ValueError, match=message):
         JointLimits(names=LIMITS.names, **{**fields, **change})
+
+
+def test_a_joint_with_equal_limits_is_held_there() -> None:
+    fields = {name: getattr(LIMITS, name).copy() for name in ("lower", "upper", "velocity", "acceleration", "jerk")}
+    fields["lower"][1] = fields["upper"][1] = 0.3
+    guard = SetpointGuard(JointLimits(names=LIMITS.names, **fields), GuardSettings())
+    guard.start(np.array([0.0, 0.3]), 0.0)
+    for k in range(1, 20):
+        q, dq, _ = guard.limit(np.array([1e-3 * k, 0.3 + 0.01 * k]), np.ones(2), PERIOD * k)
+        assert (q[1], dq[1]) == (0.3, 0.0)
 
 
 def test_scaled_limits_keep_the_range() -> None:

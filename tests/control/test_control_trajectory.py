@@ -134,6 +134,23 @@ def test_a_posture_outside_the_limits_may_only_come_back() -> None:
     assert trajectory.q[0] == pytest.approx(-0.8)
 
 
+def test_a_joint_with_equal_limits_stays_where_it_is_held() -> None:
+    held = JointLimits(
+        names=LIMITS.names,
+        lower=np.array([-2.0, 0.0, -np.inf]),
+        upper=np.array([-0.5, 0.0, np.inf]),
+        velocity=LIMITS.velocity,
+        acceleration=LIMITS.acceleration,
+        jerk=LIMITS.jerk,
+    )
+    trajectory = JointTrajectory(held)
+    trajectory.reset(START)
+    for _ in range(400):
+        trajectory.step_to(np.array([-1.8, 0.5, 2.0]), np.zeros(N), PERIOD)
+        assert abs(trajectory.q[1]) < 1e-12
+    assert np.allclose(trajectory.q, (-1.8, 0.0, 2.0), atol=1e-9)
+
+
 def test_move_to_arrives_within_the_limits() -> None:
     clock = VirtualClock()
     arm = FakeArm(LIMITS, clock=clock, q=START)

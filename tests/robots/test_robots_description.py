@@ -38,8 +38,9 @@ BROKEN = {
     "half_limits": (_second(inside='<limit lower="-1" velocity="1"/>'), "'j2'.* has no position limits"),
     "no_velocity": (_second(inside='<limit lower="-1" upper="1"/>'), "'j2'.* has no velocity limit"),
     "zero_velocity": (_second(inside='<limit lower="-1" upper="1" velocity="0"/>'), "'j2'.* could never move"),
-    "reversed_limits": (_second(inside='<limit lower="1" upper="-1" velocity="1"/>'), "'j2'.* lower limit 1 at or"),
-    "equal_limits": (_second(inside='<limit lower="0" upper="0" velocity="1"/>'), "'j2'.* at or above"),
+    "reversed_limits": (_second(inside='<limit lower="1" upper="-1" velocity="1"/>'), "'j2'.* lower limit 1 above"),
+    "limits_nobody_set": (_second(inside='<limit lower="0" upper="0" effort="0" velocity="0"/>'), "'j2'.* never move"),
+    "all_joints_held": (two_joints().replace('lower="-2"', 'lower="2"'), "Nothing moves"),
     "endless_limits": (_second(inside='<limit lower="-inf" upper="inf" velocity="1"/>'), "'j2' lower=\"-inf\""),
     "zero_axis": (_second(axis=(0, 0, 0)), "'j2' an axis of length zero"),
     "short_axis": (two_joints().replace('"0.0 0.0 1.0"', '"0 1"', 1), "'j1' xyz=\"0 1\"; that must be 3"),
@@ -109,7 +110,7 @@ def test_several_leaves_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None
         links=("base", "hand", "left", "right"),
     )  # fmt: skip
     path = write(tmp_path, text)
-    with pytest.raises(RobotError, match=r"could end at left, right\. Say which with tip=") as caught:
+    with pytest.raises(RobotError, match=r"could end at left, right\. Say which with tip= .--tip on") as caught:
         load_robot(path)
     assert caught.value.facts["leaves"] == ("left", "right")
     assert load_robot(path, tip="right").joint_names == ("j1", "f2")
@@ -156,6 +157,18 @@ def test_home_of_a_foreign_arm_is_the_middle_within_half_a_turn(
 ) -> None:
     text = _second(inside=f'<limit lower="{lower}" upper="{upper}" velocity="1"/>')
     assert load_robot(write(tmp_path, text)).home[1] == home
+
+
+def test_a_joint_with_equal_limits_stays_in_the_chain(tmp_path: Path) -> None:
+    model = load_robot(write(tmp_path, _second(inside='<limit lower="0.7" upper="0.7" velocity="1"/>')))
+    assert model.joint_names == ("j1", "j2")
+    assert (model.lower[1], model.upper[1], model.home[1]) == (0.7, 0.7, 0.7)
+
+
+def test_where_nothing_moves_the_joints_that_do_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, two_joints(joint("j2", "middle", "tip", kind="fixed")))
+    with pytest.raises(RobotError, match=r"'middle' and 'tip'.* joints lie between them.* j1 \(base to middle\)\.$"):
+        load_robot(path, base="middle", tip="tip")
 
 
 def test_an_axis_of_any_length_is_a_direction(tmp_path: Path) -> None:

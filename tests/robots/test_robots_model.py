@@ -182,7 +182,9 @@ def test_a_pickled_model_is_the_same_and_still_cannot_be_written_to() -> None:
     [
         ({"home": np.full(7, 9.0)}, "inside the limits"),
         ({"velocity": np.zeros(7)}, "velocity must be positive"),
-        ({"lower": np.full(7, 9.0)}, "below the upper"),
+        ({"lower": np.full(7, 9.0)}, "above the upper"),
+        ({"upper": np.full(7, np.inf)}, "two finite limits"),
+        ({"lower": np.full(7, -np.inf), "upper": np.full(7, np.inf), "prismatic": np.ones(7, bool)}, "two finite"),
         ({"lower": np.full(7, np.nan)}, "NaN"),
         ({"jerk": np.ones(6)}, "jerk must have shape"),
         ({"prismatic": np.zeros(6, dtype=bool)}, "prismatic must have shape"),
@@ -216,3 +218,14 @@ def test_the_hashes_of_the_catalogue_all_differ() -> None:
 def test_loading_an_arm_does_not_import_numba() -> None:
     code = "import sys; from vision_ik.robots import load_robot; load_robot('panda'); assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_joint_with_equal_limits_is_held_there(rng: np.random.Generator) -> None:
+    robot = ROBOTS["panda"]
+    at = robot.home[2] + 0.3
+    lower, upper, home = robot.lower.copy(), robot.upper.copy(), robot.home.copy()
+    lower[2] = upper[2] = home[2] = at
+    held = dataclasses.replace(robot, lower=lower, upper=upper, home=home)
+    assert (held.random(rng, 50)[:, 2] == at).all()
+    assert held.clip(robot.home)[2] == at
+    assert held.hash != robot.hash

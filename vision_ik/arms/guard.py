@@ -40,8 +40,7 @@ class SetpointGuard:
     def __init__(self, limits: JointLimits, settings: GuardSettings) -> None:
         self.limits = limits
         self.settings = settings
-        self._lower = limits.lower + settings.position_margin
-        self._upper = limits.upper - settings.position_margin
+        self._lower, self._upper = limits.inside(settings.position_margin)
         self._acceleration = limits.acceleration
         self._q = np.zeros(limits.n)
         self._dq = np.zeros(limits.n)

@@ -37,8 +37,8 @@ class JointLimits:
                 raise ValueError(f"{name} needs one number for each of the {n} joints, not {array.tolist()}.")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        if (self.lower >= self.upper).any():
-            raise ValueError("Each lower limit must be below the upper one.")
+        if (self.lower > self.upper).any():
+            raise ValueError("No lower limit may lie above the upper one.")
         for name in ("velocity", "acceleration", "jerk"):
             values = getattr(self, name)
             if not (np.isfinite(values).all() and (values > 0).all()):
@@ -60,6 +60,11 @@ class JointLimits:
     def n(self) -> int:
         """Number of joints."""
         return len(self.names)
+
+    def inside(self, margin: float) -> tuple[Floats, Floats]:
+        """Return position limits (n,), (n,) drawn in by ``margin`` [rad]; narrow ranges to their middle at most."""
+        kept = np.minimum(margin, 0.5 * (self.upper - self.lower))
+        return self.lower + kept, self.upper - kept
 
     def scaled(self, scale: float) -> JointLimits:
         """Return limits with velocity, acceleration and jerk times ``scale`` in (0, 1]."""

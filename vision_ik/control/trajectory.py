@@ -32,8 +32,7 @@ class JointTrajectory:
 
     def __init__(self, limits: JointLimits, *, margin: float = 2e-3) -> None:
         self.limits = limits
-        self._lower = limits.lower + margin
-        self._upper = limits.upper - margin
+        self._lower, self._upper = limits.inside(margin)
         n = limits.n
         self._otg = ruckig.Ruckig(n)
         self._profile = ruckig.Trajectory(n)

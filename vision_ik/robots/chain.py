@@ -22,6 +22,7 @@ DEFAULT_JERK = 50.0
 """[rad/s^3], [m/s^3] Reaches the default acceleration in 0.05 s."""
 
 _MOVING = ("revolute", "continuous", "prismatic")
+_LINKS = "base= and tip= (--base and --tip on the command line)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class Ends:
 def build_robot(tree: UrdfTree, base: str | None = None, tip: str | None = None) -> RobotModel:
     """Return the arm between two links of a URDF.
 
+    A joint whose two limits are equal stays a joint of the chain, and keeps that value.
+
     Args:
         tree: The parsed file.
         base: Link to start from; the root link by default.
@@ -46,11 +49,13 @@ def build_robot(tree: UrdfTree, base: str | None = None, tip: str | None = None)
     ends = _choose_ends(tree, base, tip)
     joints = _path(tree, ends)
     moving = [joint for joint in joints if joint.kind != "fixed"]
-    if not moving:
+    if all(joint.kind != "continuous" and joint.lower is not None and joint.lower == joint.upper for joint in moving):
         raise RobotError(
             f"Nothing moves between {ends.base!r} and {ends.tip!r} in {tree.path}.",
-            "Choose other links.",
+            f"Choose {_LINKS} so that joints lie between them; {_moving_words(tree)}",
             path=tree.path,
+            base=ends.base,
+            tip=ends.tip,
         )
     for joint in moving:
         _check_joint(joint, tree)
@@ -100,7 +105,7 @@ def _choose_ends(tree: UrdfTree, base: str | None, tip: str | None) -> Ends:
     if len(leaves) > 1:
         raise RobotError(
             f"{tree.path} branches below {start!r}: it could end at {', '.join(leaves)}.",
-            "Say which with tip=.",
+            "Say which with tip= (--tip on the command line).",
             path=tree.path,
             leaves=tuple(leaves),
         )
@@ -131,21 +136,27 @@ def _check_joint(joint: UrdfJoint, tree: UrdfTree) -> None:
     cause, remedy = "", "Add a complete <limit lower= upper= velocity=> to the joint."
     if joint.kind not in _MOVING:
         cause = f"is {joint.kind}, but only revolute, continuous, prismatic and fixed joints can be solved for."
-        remedy = "Choose base= and tip= so that the chain leaves it out."
+        remedy = f"Choose {_LINKS} so that the chain leaves it out."
     elif joint.mimic:
         cause = f"mimics {joint.mimic!r}, but every joint of the chain must move on its own."
-        remedy = "Choose base= and tip= so that the chain leaves it out, or drop <mimic>."
+        remedy = f"Choose {_LINKS} so that the chain leaves it out, or drop <mimic>."
     elif joint.kind != "continuous" and (joint.lower is None or joint.upper is None):
         cause = "has no position limits."
+    elif joint.kind != "continuous" and (joint.lower or 0.0) > (joint.upper or 0.0):
+        cause = f"has its lower limit {joint.lower:g} above the upper limit {joint.upper:g}."
+        remedy = "Mend the limits."
     elif joint.kind != "continuous" and joint.velocity is None:
         cause = "has no velocity limit."
     elif joint.velocity is not None and joint.velocity <= 0.0:
         cause = f"has a velocity limit of {joint.velocity:g}, so it could never move."
-    elif joint.kind != "continuous" and (joint.lower or 0.0) >= (joint.upper or 0.0):
-        cause = f"has its lower limit {joint.lower:g} at or above the upper limit {joint.upper:g}."
-        remedy = "Mend the limits; a joint that shall not move is of type fixed."
     if cause:
         raise RobotError(f"Joint {joint.name!r} of {tree.path} {cause}", remedy, path=tree.path, joint=joint.name)
+
+
+def _moving_words(tree: UrdfTree) -> str:
+    """Return where something moves, as the end of a remedy."""
+    moving = [f"{j.name} ({j.parent} to {j.child})" for j in tree.joints.values() if j.kind in _MOVING]
+    return f"the moving joints are: {', '.join(moving)}." if moving else "none of its joints moves at all."
 
 
 def _carry_links(

@@ -63,7 +63,7 @@ class RobotModel:
     lower: Floats
     """(n,) [rad], [m]; -inf for a continuous joint."""
     upper: Floats
-    """(n,) [rad], [m]; inf for a continuous joint."""
+    """(n,) [rad], [m]; inf for a continuous joint; ``lower`` where a joint is held and never moves."""
     velocity: Floats
     """(n,) largest speed [rad/s], [m/s]."""
     acceleration: Floats
@@ -115,8 +115,11 @@ class RobotModel:
             raise ValueError(f"prismatic must have shape ({self.n},), not {self.prismatic.shape}.")
         if not np.isfinite(self.fixed).all() or np.isnan(self.lower).any() or np.isnan(self.upper).any():
             raise ValueError("The chain or its limits hold NaN or infinity.")
-        if not (self.lower < self.upper).all():
-            raise ValueError("Every lower limit must lie below the upper one.")
+        if not (self.lower <= self.upper).all():
+            raise ValueError("No lower limit may lie above the upper one.")
+        endless = np.isneginf(self.lower) & np.isposinf(self.upper) & ~self.prismatic
+        if not (endless | (np.isfinite(self.lower) & np.isfinite(self.upper))).all():
+            raise ValueError("A joint needs two finite limits; only one that turns without end has -inf and inf.")
         for name in ("velocity", "acceleration", "jerk"):
             values = getattr(self, name)
             if not (np.isfinite(values) & (values > 0.0)).all():
