@@ -12,6 +12,8 @@ from vision_ik.transforms import Transform
 from vision_ik.types import Floats
 
 HALF_TURN = float(np.pi)
+SMALLEST_HALF = 1e-12
+"""[rad], [m] Least half range, so that one may divide by that of a joint which is held in place."""
 
 
 class Chain(NamedTuple):
@@ -28,7 +30,7 @@ class Chain(NamedTuple):
     centre: Floats
     """(n,) middle of the range seeds are drawn from."""
     half: Floats
-    """(n,) half of that range; at most half a turn, since more repeats the same postures."""
+    """(n,) half of that range, never zero; at most half a turn, since more repeats the same postures."""
     ends: Floats
     """(2, 4, 4) inverses of ``fixed[0]`` and ``fixed[n]``."""
     reach: float
@@ -51,7 +53,7 @@ def make_chain(robot: RobotModel, T_flange_tool: Transform | None = None) -> Cha
         lower=lower,
         upper=upper,
         centre=centre,
-        half=half,
+        half=np.maximum(half, SMALLEST_HALF),
         ends=np.stack([np.linalg.inv(fixed[0]), np.linalg.inv(fixed[-1])]),
         reach=max(float(np.linalg.norm(fixed[1:-1, :3, 3], axis=1).sum() + slides), 1e-3),
     )
