@@ -12,21 +12,28 @@ from vision_ik.cli.main import main
 GOOD = """
 from vision_ik.cli.benches import Figure
 TITLE = "Accuracy of one thing"
-def run(*, quick=False):
+def run(*, level):
     return [
-        Figure(name="median error", value=1.23456, unit="mm", target="at most 1.5", met=True, note=f"quick={quick}"),
+        Figure(name="median error", value=1.23456, unit="mm", target="at most 1.5", met=True, note=f"level={level}"),
         Figure(name="not measured", value=float("nan")),
     ]
 """
 MISSED = """
 from vision_ik.cli.benches import Figure
 TITLE = "A target that is missed"
-def run(*, quick=False):
+def run(*, level):
     return [Figure(name="solved", value=99.1, unit="%", target="at least 99.8", met=False)]
+"""
+SIDE_BY_SIDE = """
+from vision_ik.cli.benches import Figure, Table
+TITLE = "Two ways"
+def run(*, level):
+    columns = ("seeds", "first shot [%]")
+    return [Table(name="panda", columns=columns, rows=(("random", 27.125), ("none", float("nan"))), note="100 targets")]
 """
 BROKEN = """
 TITLE = "Broken"
-def run(*, quick=False):
+def run(*, level):
     raise RuntimeError("no luck")
 """
 
@@ -56,17 +63,53 @@ def test_the_figures_stand_beside_their_targets_and_the_machine(capsys: pytest.C
     assert "Accuracy of one thing" in captured.err
 
 
+def test_a_table_stands_below_the_figures_and_in_the_json(
+    three_benches: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (three_benches / "ztable.py").write_text(SIDE_BY_SIDE, encoding="utf-8")
+    assert main(["bench", "ztable"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("Two ways", "panda", "first shot [%]", "27.12", "100 targets"):
+        assert text in printed
+    assert "nan" not in printed
+    assert main(["bench", "ztable", "--json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)["benches"][0]["tables"]
+    assert table["columns"] == ["seeds", "first shot [%]"]
+    assert table["rows"] == [["random", 27.125], ["none", None]]
+
+
+def test_a_table_with_a_short_row_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have 2 cells"):
+        benches.Table(name="t", columns=("a", "b"), rows=(("only one",),))
+
+
+@pytest.mark.parametrize(("flags", "level"), [([], "normal"), (["--quick"], "quick"), (["--full"], "full")])
+@pytest.mark.usefixtures("three_benches")
+def test_a_bench_is_told_how_much_to_measure(flags: list[str], level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "zgood", "--json", *flags]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["level"] == level
+    assert document["benches"][0]["figures"][0]["note"] == f"level={level}"
+
+
+@pytest.mark.usefixtures("three_benches")
+def test_quick_and_full_at_once_are_a_mistake() -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["bench", "zgood", "--quick", "--full"])
+    assert leaving.value.code == 64
+
+
 @pytest.mark.usefixtures("three_benches")
 def test_json_on_stdout_is_nothing_but_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "zgood", "--json", "--quick"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["quick"] is True
+    assert document["level"] == "quick"
     assert document["machine"]["numpy"]
     (bench,) = document["benches"]
     assert bench["name"] == "zgood"
     assert bench["error"] == ""
     assert bench["figures"][0]["value"] == 1.23456
-    assert bench["figures"][0]["note"] == "quick=True"
+    assert bench["figures"][0]["note"] == "level=quick"
     assert bench["figures"][1]["value"] is None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from urdf_text import two_joints, write
 
-from vision_ik.cli.benches import kinematics
+from vision_ik.cli.benches import Level, kinematics
 from vision_ik.cli.main import EXIT_ERROR, EXIT_OK, main
 from vision_ik.robots import list_robots, load_robot
 
@@ -64,6 +64,6 @@ def test_an_unknown_arm_is_one_sentence_and_a_remedy(capsys: pytest.CaptureFixtu
 
 def test_the_bench_of_kinematics_agrees_with_pinocchio() -> None:
     pytest.importorskip("pinocchio")
-    figures = {figure.name: figure for figure in kinematics.run(quick=True)}
+    figures = {figure.name: figure for figure in kinematics.run(level=Level.QUICK)}
     assert figures["largest disagreement with pinocchio"].met
     assert all(figure.value > 0.0 for figure in figures.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import tyro
 from rich.text import Text
 
 from vision_ik.cli import benches, console
-from vision_ik.cli.benches import Figure
+from vision_ik.cli.benches import Cell, Figure, Level, Table
 from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK
 from vision_ik.errors import ConfigError, VisionIkError
 
@@ -30,6 +31,7 @@ class Options:
     Examples:
       vision-ik bench                          all of them
       vision-ik bench ik camera --quick        two, with fewer samples
+      vision-ik bench ik --full                with all targets, for the docs
       vision-ik bench --json > figures.json
       vision-ik bench --list
     """
@@ -42,12 +44,25 @@ class Options:
     """Name the benches and what they measure, and stop."""
     quick: bool = False
     """Use fewer samples: rougher figures in seconds instead of minutes."""
+    full: bool = False
+    """Use the counts that the figures in the docs stand for: an hour or more."""
     json: bool = False
     """Print JSON instead of tables."""
     out: Path | None = None
     """Write the same JSON to this file; it is replaced only when all is measured."""
     strict: bool = False
     """Exit with 1 when a target is missed."""
+
+    def __post_init__(self) -> None:
+        if self.quick and self.full:
+            raise ValueError("Choose --quick or --full, not both.")
+
+    @property
+    def level(self) -> Level:
+        """How much is measured."""
+        if self.quick:
+            return Level.QUICK
+        return Level.FULL if self.full else Level.NORMAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,7 @@ class Outcome:
     duration: float
     """[s]"""
     figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
     error: str = ""
     """Why there are no figures; empty when there are."""
 
@@ -70,8 +86,8 @@ def run(options: Options) -> int:
         rows = [[name, cast("str", _load(name).TITLE)] for name in names]
         console.results().print(console.table(["bench", "measures"], rows))
         return EXIT_OK
-    outcomes = _measure(names, quick=options.quick)
-    document = _document(outcomes, quick=options.quick)
+    outcomes = _measure(names, options.level)
+    document = _document(outcomes, options.level)
     if options.out is not None:
         from vision_ik.files import write_atomic
 
@@ -81,7 +97,7 @@ def run(options: Options) -> int:
     else:
         for outcome in outcomes:
             _print(outcome)
-        console.results().print(Text(_machine_line(quick=options.quick), style="dim"), soft_wrap=True)
+        console.results().print(Text(_machine_line(options.level), style="dim"), soft_wrap=True)
     broken = [outcome.name for outcome in outcomes if outcome.error]
     missed = any(figure.met is False for outcome in outcomes for figure in outcome.figures)
     if broken:
@@ -111,7 +127,7 @@ def _load(name: str) -> ModuleType:
     return importlib.import_module(f"{benches.__name__}.{name}")
 
 
-def _measure(names: Sequence[str], *, quick: bool) -> list[Outcome]:
+def _measure(names: Sequence[str], level: Level) -> list[Outcome]:
     """Run the benches in order; one that breaks alone ends the program, beside others it is only noted."""
     outcomes: list[Outcome] = []
     with console.Stages() as stages:
@@ -122,8 +138,8 @@ def _measure(names: Sequence[str], *, quick: bool) -> list[Outcome]:
                     module = _load(name)
                     title = cast("str", module.TITLE)
                     stage.update(title)
-                    bench = cast("Callable[..., list[Figure]]", module.run)
-                    figures = bench(quick=quick)
+                    bench = cast("Callable[..., Sequence[Figure | Table]]", module.run)
+                    found = bench(level=level)
             except Exception as error:  # the other benches' figures must not be lost
                 if len(names) == 1:
                     raise
@@ -132,14 +148,22 @@ def _measure(names: Sequence[str], *, quick: bool) -> list[Outcome]:
                     Outcome(name=name, title=title, duration=time.perf_counter() - start, error=reason or repr(error))
                 )
             else:
-                outcomes.append(Outcome(name=name, title=title, duration=time.perf_counter() - start, figures=figures))
+                outcomes.append(
+                    Outcome(
+                        name=name,
+                        title=title,
+                        duration=time.perf_counter() - start,
+                        figures=[item for item in found if isinstance(item, Figure)],
+                        tables=[item for item in found if isinstance(item, Table)],
+                    )
+                )
     return outcomes
 
 
-def _document(outcomes: Sequence[Outcome], *, quick: bool) -> dict[str, object]:
+def _document(outcomes: Sequence[Outcome], level: Level) -> dict[str, object]:
     from vision_ik.view.machine import environment
 
-    return {"machine": environment(), "quick": quick, "benches": [asdict(outcome) for outcome in outcomes]}
+    return {"machine": environment(), "level": str(level), "benches": [asdict(outcome) for outcome in outcomes]}
 
 
 def _print(outcome: Outcome) -> None:
@@ -154,7 +178,28 @@ def _print(outcome: Outcome) -> None:
         for figure in outcome.figures
     ]
     columns = ["what", "value", "unit", "target", "met", "note"]
-    console.results().print(console.table(columns, rows, title=heading, right={"value"}))
+    if rows or not outcome.tables:
+        console.results().print(console.table(columns, rows, title=heading, right={"value"}))
+    else:
+        console.results().print(Text(f"\n{heading}", "bold"), soft_wrap=True)
+    for table in outcome.tables:
+        _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    numbers = {
+        heading for k, heading in enumerate(table.columns) if any(isinstance(row[k], int | float) for row in table.rows)
+    }
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    console.results().print(console.table(table.columns, rows, title=table.name, right=numbers))
+    if table.note:
+        console.results().print(Text(f"  {table.note}", style="dim"), soft_wrap=True)
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return cell
+    return "" if math.isnan(cell) else _number(cell)
 
 
 def _number(value: float) -> str:
@@ -168,10 +213,10 @@ def _verdict(met: bool | None) -> Text:
     return Text("yes", style="green") if met else Text("no", style="bold red")
 
 
-def _machine_line(*, quick: bool) -> str:
+def _machine_line(level: Level) -> str:
     from vision_ik.view.machine import environment
 
     facts = environment()
     libraries = ", ".join(f"{name} {facts[name]}" for name in ("numpy", "numba", "opencv-python", "torch"))
     line = f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, {libraries}, {facts['date']}"
-    return line + (", quick: rough figures" if quick else "")
+    return line + level.pick(quick=", quick: rough figures", normal="", full=", full")

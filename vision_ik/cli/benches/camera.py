@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from sim import Scene, Sensor, SimCamera, World, load_scene
-from vision_ik.cli.benches import Figure
+from vision_ik.cli.benches import Figure, Level
 from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics, Floats, Image, tag_corners
 
@@ -42,8 +42,9 @@ LENSES: dict[str, CameraIntrinsics] = {
 }
 
 
-def run(*, quick: bool = False) -> list[Figure]:
+def run(*, level: Level = Level.NORMAL) -> list[Figure]:
     """Measure CPU time with a still and a moving arm, and corner bias on several lenses."""
+    quick = level is Level.QUICK
     batches = 3 if quick else 12
     figures = [
         _cost("still arm", "calibration_board", moving=False, batches=batches),

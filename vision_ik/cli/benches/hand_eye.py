@@ -13,7 +13,7 @@ from calibration import ArmNoise, HandEyeView, calibrate_hand_eye, closed_form_h
 from calibration.board_pose import board_poses
 from calibration.candidates import Workcell, board_points
 from calibration.lens import project
-from vision_ik.cli.benches import Figure
+from vision_ik.cli.benches import Figure, Level
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
@@ -49,8 +49,9 @@ class _Trial:
 Method = Callable[[list[HandEyeView], Mount], Transform]
 
 
-def run(*, quick: bool = False) -> list[Figure]:
+def run(*, level: Level = Level.NORMAL) -> list[Figure]:
     """Calibrate random set-ups of both mounts by our methods and OpenCV's."""
+    quick = level is Level.QUICK
     seeds = 10 if quick else 50
     solver = load_solver("panda")
     figures: list[Figure] = []

@@ -12,7 +12,7 @@ from time import thread_time_ns
 
 import numpy as np
 
-from vision_ik.cli.benches import Figure
+from vision_ik.cli.benches import Figure, Level
 from vision_ik.cli.benches._ik_peers import Fk, PeerIk, independent_fk, peers
 from vision_ik.errors import MissingDependencyError
 from vision_ik.ik import HybridSolver, load_solver
@@ -28,8 +28,9 @@ _TOLERANCE = 1e-6
 _RESTARTS = 20
 
 
-def run(*, quick: bool = False) -> list[Figure]:
+def run(*, level: Level = Level.NORMAL) -> list[Figure]:
     """Measure ours and the peers on each arm."""
+    quick = level is Level.QUICK
     figures: list[Figure] = []
     for name in _ROBOTS:
         figures += _arm(name, targets=100 if quick else 1000, shots=2000 if quick else 20_000)

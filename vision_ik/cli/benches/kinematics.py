@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from vision_ik.cli.benches import Figure
+from vision_ik.cli.benches import Figure, Level
 from vision_ik.robots import RobotModel, kernels, list_robots, load_robot
 from vision_ik.types import Floats
 
@@ -22,8 +22,9 @@ _AGREEMENT = 1e-9
 _ROUNDS = 5
 
 
-def run(*, quick: bool = False) -> list[Figure]:
+def run(*, level: Level = Level.NORMAL) -> list[Figure]:
     """Time the kernels on the Panda inside compiled code; compare every arm of the catalogue with pinocchio."""
+    quick = level is Level.QUICK
     robot = load_robot("panda")
     q = robot.random(np.random.default_rng(1), 20_000 if quick else 200_000)
     pose = _cost_us(_poses, robot, q)

@@ -11,7 +11,7 @@ import numpy as np
 from calibration import Observer, calibrate_automatically
 from sim import Motion, Scene, load_scene
 from vision_ik.arms import JointLimits
-from vision_ik.cli.benches import Figure
+from vision_ik.cli.benches import Figure, Level
 from vision_ik.cli.demo_truth import CONTACT_M, TruthLog, rms
 from vision_ik.control import Mode, ServoSettings, ServoStep, move_to, servo
 from vision_ik.ik import load_solver
@@ -41,8 +41,9 @@ class _Run:
     cpu_s: float
 
 
-def run(*, quick: bool = False) -> list[Figure]:
+def run(*, level: Level = Level.NORMAL) -> list[Figure]:
     """Measure still tags with the true and with calibrated rigs, a figure-8, and what the loop costs."""
+    quick = level is Level.QUICK
     poses, calibrations = (3, 1) if quick else (10, 3)
     figures: list[Figure] = []
     with _scene(0) as scene:
