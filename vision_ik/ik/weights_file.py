@@ -1,7 +1,7 @@
 """Learned seeds on disk: ``NAME.safetensors`` and its card ``NAME.toml``.
 
-The card says for which chain the seeds were trained (``robot_hash``), how, and what they were
-measured to do; its checksum ties it to the weights. Neither file can run code.
+The card says for which chain the seeds were trained, how, and what they were measured to do; its
+checksum ties it to the weights. Neither file can run code.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def save_weights(
         "joints": list(robot.joint_names),
         "base": robot.base,
         "tip": robot.tip,
+        "prismatic": robot.prismatic.tolist(),
         "lower": robot.lower.tolist(),
         "upper": robot.upper.tolist(),
+        "fixed": robot.fixed.tolist(),
         "symmetric": bool(net.symmetric),
         "sha256": hashlib.sha256(data).hexdigest(),
         "recipe": dict(recipe),
@@ -66,15 +68,19 @@ def save_weights(
 def load_weights(path: str | Path, robot: RobotModel) -> Net:
     """Return the seed network in ``path`` after checking that it is whole and belongs to ``robot``.
 
+    It may have been trained for a variant of the arm, see `vision_ik.ik.variants`; then it is fitted to this one.
+
     Raises:
-        WeightsError: A file is missing, corrupt or of another format, or the weights were trained for another chain.
+        WeightsError: A file is missing, corrupt or of another format, or the weights were trained for another arm.
     """
     weights = Path(path).with_suffix(".safetensors")
     card = read_card(weights)
-    if card.get("robot_hash") != robot.hash:
+    nominal = trained_for(card, robot)
+    what = difference(nominal, robot) if isinstance(nominal, RobotModel) else nominal
+    if what or isinstance(nominal, str):
         raise WeightsError(
             f"{weights.name} was trained for {card.get('robot')} ({card.get('robot_hash')}), "
-            f"not for {robot.name} ({robot.hash}): geometry or limits differ.",
+            f"not for {robot.name} ({robot.hash}): {what}.",
             _REMEDY,
             path=weights,
             trained_for=card.get("robot_hash"),
@@ -90,33 +96,111 @@ def load_weights(path: str | Path, robot: RobotModel) -> Net:
         tensors = safetensors.numpy.load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise _corrupt(weights, f"is no safetensors file: {error}") from error
-    return _checked(tensors, bool(card.get("symmetric")), robot.n, weights)
+    net = _checked(tensors, bool(card.get("symmetric")), robot.n, weights)
+    return net if is_exact(nominal, robot) else fit(net, nominal, robot)
+
+
+def load_seeds(path: str | Path, robot: RobotModel) -> tuple[Net, LearnedSeeds]:
+    """Return the network in ``path`` and what it is worth on ``robot``; an empty one where it is worth nothing.
+
+    On a variant of the arm trained for, this takes some 20 ms: first shots are counted with and without it.
+
+    Raises:
+        WeightsError: As for `load_weights`.
+    """
+    weights = Path(path).with_suffix(".safetensors")
+    card, net = read_card(weights), load_weights(weights, robot)
+    nominal = trained_for(card, robot)
+    exact = isinstance(nominal, RobotModel) and is_exact(nominal, robot)
+    on_card = float(card["metrics"].get("first_shot", "nan"))
+    measured = on_card if exact else first_shot(robot, net)
+    used = exact or measured > random_shot(robot, net)
+    seeds = LearnedSeeds(
+        path=weights,
+        trained_for=card["robot"],
+        trained_for_hash=card["robot_hash"],
+        exact=exact,
+        first_shot_nominal=on_card,
+        first_shot_measured=measured,
+        used=used,
+    )
+    return net if used else NO_NET, seeds
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
-    """Return the card beside the weights ``path``.
+    """Return the card beside the weights ``path``; do not change it, it is kept until the file changes.
 
     Raises:
         WeightsError: It is missing, malformed or of another format.
     """
     card = Path(path).with_suffix(".toml")
     try:
-        values = tomllib.loads(card.read_text(encoding="utf-8"))
+        state = card.stat()
+        return _read_card(card, (state.st_mtime_ns, state.st_size, state.st_ino))
     except OSError as error:
         raise _corrupt(card, f"cannot be read: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=64)
+def _read_card(card: Path, state: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the values of a card; ``state`` tells its versions apart."""
+    del state
+    try:
+        values = tomllib.loads(card.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _corrupt(card, f"is not TOML: {error}") from error
     if values.get("format") != FORMAT:
         raise _corrupt(card, f"has format {values.get('format')!r}, this version reads {FORMAT}")
+    for key, kind in _CARD.items():
+        if not isinstance(values.get(key), kind):
+            raise _corrupt(card, f"has no {key}, or one of another kind")
     return values
 
 
+_CARD = {"robot": str, "robot_hash": str, "joints": list, "lower": list, "upper": list, "sha256": str, "metrics": dict}
+"""What every card has."""
+
+
+def trained_for(card: Mapping[str, Any], robot: RobotModel) -> RobotModel | str:
+    """Return the arm of ``card``, apart from what seeds do not depend on the same as ``robot``; or what is wrong.
+
+    Cards written before they held the chain name an arm of the catalogue.
+    """
+    if card["robot_hash"] == robot.hash:
+        return robot
+    if len(card["joints"]) != robot.n:
+        return f"it has {len(card['joints'])} joints instead of {robot.n}"
+    if "fixed" not in card:
+        if card["robot"] not in catalogue() or load_robot(card["robot"]).hash != card["robot_hash"]:
+            return "geometry or limits differ"
+        return load_robot(card["robot"])
+    lower, upper = (np.array(card[key], dtype=np.float64) for key in ("lower", "upper"))
+    return replace(
+        robot,
+        name=card["robot"],
+        joint_names=tuple(card["joints"]),
+        fixed=np.array(card["fixed"]),
+        prismatic=np.array(card["prismatic"]),
+        lower=lower,
+        upper=upper,
+        home=np.clip(robot.home, lower, upper),
+    )
+
+
 def find_shipped(robot: RobotModel) -> Path | None:
-    """Return the shipped weights trained for this very chain, whatever it is called; None if there are none."""
-    for card in sorted(SHIPPED.glob("*.toml")):
-        if read_card(card)["robot_hash"] == robot.hash:
+    """Return the shipped weights of this arm, whatever it is called: for this very chain, else for a variant of it.
+
+    None if there are none.
+    """
+    first = SHIPPED / f"{robot.name}.toml"
+    cards = sorted(SHIPPED.glob("*.toml"), key=lambda card: (card != first, card))
+    nearest, found = np.inf, None
+    for card in cards:
+        values = read_card(card)
+        nominal = trained_for(values, robot)
+        if values["robot_hash"] == robot.hash:
             return card.with_suffix(".safetensors")
-    return None
+    return found
 
 
 _SHAPES = {"first": 2, "hidden": 3, "judge": 2, "rank": 2, "heads": 2}
