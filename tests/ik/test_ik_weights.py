@@ -104,7 +104,7 @@ def test_a_card_that_is_no_card_is_refused(tmp_path: Path, robot: RobotModel) ->
 
 def test_weights_of_another_arm_are_refused(tmp_path: Path, robot: RobotModel) -> None:
     path = saved(tmp_path, robot)
-    with pytest.raises(WeightsError, match="geometry or limits differ") as caught:
+    with pytest.raises(WeightsError, match="6 joints instead of 7") as caught:
         load_solver("panda", path)
     assert caught.value.facts["trained_for"] == robot.hash
 
@@ -154,11 +154,10 @@ def test_each_shipped_card_says_how_its_weights_were_made_and_what_they_do() -> 
         assert values["metrics"]["machine"]
 
 
-def test_the_solver_uses_shipped_weights_for_exactly_that_chain_only() -> None:
+def test_the_solver_finds_the_shipped_weights_whatever_the_arm_is_called() -> None:
     from dataclasses import replace
 
     robot = load_robot("panda")
     assert load_solver(robot).learned
     assert not load_solver(robot, learned=False).learned
     assert load_solver(replace(robot, name="renamed")).learned
-    assert not load_solver(replace(robot, upper=robot.upper - 0.01)).learned

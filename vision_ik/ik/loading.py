@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vision_ik.ik.seeds import NO_NET
+from vision_ik.ik.seeds import NO_NET, Net
 from vision_ik.ik.solver import HybridSolver, make_solver
-from vision_ik.ik.weights_file import find_shipped, load_weights
+from vision_ik.ik.variants import LearnedSeeds, first_shot, is_exact, random_shot
+from vision_ik.ik.weights_file import find_shipped, load_weights, read_card, trained_for
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.transforms import TransformLike, as_transform
 
@@ -25,11 +26,12 @@ def load_solver(
 ) -> HybridSolver:
     """Return the solver of an arm, with learned seeds where there are any.
 
-    Without ``weights`` the shipped ones are used if they were trained for exactly this chain and these limits;
-    otherwise seeds are random, which costs time but solves just as exactly.
+    Without ``weights`` the shipped ones of this arm are used. They serve a calibrated arm too, and one with other
+    limits, base or tip: `HybridSolver.seeds` tells what that costs, measured. Where there are none, seeds are random,
+    which costs time but solves just as exactly.
 
     Args:
-        robot: A model, a catalogue name, or the path of a URDF.
+        robot: A model (`load_robot` takes the base and tip of a chain), a catalogue name, or the path of a URDF.
         weights: Path of trained weights (``.safetensors``, its card beside it).
         T_flange_tool: Pose of the tool on the flange; identity if None.
         learned: False leaves the network out.
@@ -41,18 +43,48 @@ def load_solver(
 
     Raises:
         RobotError: The robot is unknown or its URDF cannot be used.
-        WeightsError: The weights are corrupt or belong to another chain.
+        WeightsError: The weights are corrupt or belong to another arm.
         InvalidPoseError: The tool transform is not rigid.
+        ValueError: Weights are given although ``learned`` is False, or a setting makes no sense.
     """
+    if weights is not None and not learned:
+        raise ValueError("Weights were given, but learned=False would leave them out; pass one or the other.")
     model = robot if isinstance(robot, RobotModel) else load_robot(robot)
     path = (Path(weights) if weights is not None else find_shipped(model)) if learned else None
+    net, seeds = (NO_NET, None) if path is None else load_seeds(path, model)
     return make_solver(
         model,
-        net=NO_NET if path is None else load_weights(path, model),
+        net=net,
+        seeds=seeds,
         T_flange_tool=None if T_flange_tool is None else as_transform(T_flange_tool),
         tolerance_m=tolerance_m,
         tolerance_rad=tolerance_rad,
         restarts=restarts,
         seed=seed,
         threads=threads,
+    )
+
+
+def load_seeds(path: str | Path, robot: RobotModel) -> tuple[Net, LearnedSeeds]:
+    """Return the network in ``path`` and what it is worth on ``robot``; an empty one where it is worth nothing.
+
+    On a variant of the arm it was trained for, first shots are counted with and without it: some 20 ms.
+
+    Raises:
+        WeightsError: The weights are missing, corrupt or belong to another arm.
+    """
+    weights = Path(path).with_suffix(".safetensors")
+    net, card, nominal = load_weights(weights, robot), read_card(weights), trained_for(weights, robot)
+    on_card = float(card["metrics"].get("first_shot", "nan"))
+    exact = is_exact(nominal, robot)
+    measured = on_card if exact else first_shot(robot, net)
+    used = exact or measured > random_shot(robot, net)
+    return net if used else NO_NET, LearnedSeeds(
+        path=weights,
+        trained_for=card["robot"],
+        trained_for_hash=card["robot_hash"],
+        exact=exact,
+        first_shot_nominal=on_card,
+        first_shot_measured=measured,
+        used=used,
     )

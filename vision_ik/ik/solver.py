@@ -14,6 +14,7 @@ from vision_ik.ik import search
 from vision_ik.ik.chain import Chain, make_chain
 from vision_ik.ik.packed import Packed, pack
 from vision_ik.ik.seeds import NO_NET, Net
+from vision_ik.ik.variants import LearnedSeeds
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform, TransformLike
 from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
@@ -50,6 +51,8 @@ class HybridSolver:
     """Both again, in few arrays."""
     threads: int = 1
     """Threads a batch may use."""
+    seeds: LearnedSeeds | None = None
+    """Where ``net`` comes from and what it is worth on this arm; None where seeds are random by choice."""
 
     @property
     def learned(self) -> bool:
@@ -171,6 +174,7 @@ def make_solver(
     robot: RobotModel,
     *,
     net: Net = NO_NET,
+    seeds: LearnedSeeds | None = None,
     T_flange_tool: Transform | None = None,
     tolerance_m: float = 1e-6,
     tolerance_rad: float = 1e-6,
@@ -204,6 +208,7 @@ def make_solver(
         net=net,
         packed=pack(chain, net),
         threads=threads,
+        seeds=seeds,
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,8 @@ from safetensors import SafetensorError
 from vision_ik.errors import WeightsError
 from vision_ik.files import write_atomic
 from vision_ik.ik.seeds import FEATURES, Net
-from vision_ik.robots import RobotModel
+from vision_ik.ik.variants import difference, dissimilarity, fit, is_exact
+from vision_ik.robots import RobotModel, catalogue, load_robot
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
@@ -75,22 +78,22 @@ def load_weights(path: str | Path, robot: RobotModel) -> Net:
     """
     weights = Path(path).with_suffix(".safetensors")
     card = read_card(weights)
-    nominal = trained_for(card, robot)
-    what = difference(nominal, robot) if isinstance(nominal, RobotModel) else nominal
-    if what or isinstance(nominal, str):
+    nominal = trained_for(weights, robot)
+    what = difference(nominal, robot)
+    if what:
         raise WeightsError(
-            f"{weights.name} was trained for {card.get('robot')} ({card.get('robot_hash')}), "
+            f"{weights.name} was trained for {nominal.name} ({nominal.hash}), "
             f"not for {robot.name} ({robot.hash}): {what}.",
             _REMEDY,
             path=weights,
-            trained_for=card.get("robot_hash"),
+            trained_for=nominal.hash,
             robot=robot.hash,
         )
     try:
         data = weights.read_bytes()
     except OSError as error:
         raise _corrupt(weights, f"cannot be read: {error.strerror or error}") from error
-    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+    if hashlib.sha256(data).hexdigest() != card["sha256"]:
         raise _corrupt(weights, "does not match the checksum on its card (truncated or changed)")
     try:
         tensors = safetensors.numpy.load(data)
@@ -100,35 +103,48 @@ def load_weights(path: str | Path, robot: RobotModel) -> Net:
     return net if is_exact(nominal, robot) else fit(net, nominal, robot)
 
 
-def load_seeds(path: str | Path, robot: RobotModel) -> tuple[Net, LearnedSeeds]:
-    """Return the network in ``path`` and what it is worth on ``robot``; an empty one where it is worth nothing.
+def trained_for(path: str | Path, robot: RobotModel) -> RobotModel:
+    """Return the arm the weights ``path`` were trained for: ``robot`` itself if it is that, else from the card.
 
-    On a variant of the arm trained for, this takes some 20 ms: first shots are counted with and without it.
+    Of an arm from a card, only what `RobotModel.hash` covers means anything.
 
     Raises:
-        WeightsError: As for `load_weights`.
+        WeightsError: The card is missing or corrupt, or has no chain and names none of the catalogue.
     """
-    weights = Path(path).with_suffix(".safetensors")
-    card, net = read_card(weights), load_weights(weights, robot)
-    nominal = trained_for(card, robot)
-    exact = isinstance(nominal, RobotModel) and is_exact(nominal, robot)
-    on_card = float(card["metrics"].get("first_shot", "nan"))
-    measured = on_card if exact else first_shot(robot, net)
-    used = exact or measured > random_shot(robot, net)
-    seeds = LearnedSeeds(
-        path=weights,
-        trained_for=card["robot"],
-        trained_for_hash=card["robot_hash"],
-        exact=exact,
-        first_shot_nominal=on_card,
-        first_shot_measured=measured,
-        used=used,
-    )
-    return net if used else NO_NET, seeds
+    card = read_card(path)
+    if card["robot_hash"] == robot.hash:
+        return robot
+    if "fixed" not in card and card["robot"] in catalogue():
+        nominal = load_robot(card["robot"])
+    else:
+        nominal = _arm_on_card(card, Path(path).with_suffix(".toml"))
+    if nominal.hash != card["robot_hash"]:
+        raise _corrupt(path, "has a card whose chain and robot_hash disagree")
+    return nominal
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Return the card beside the weights ``path``; do not change it, it is kept until the file changes.
+def find_shipped(robot: RobotModel) -> Path | None:
+    """Return the shipped weights for this very chain, whatever it is called, else for the nearest variant of it.
+
+    None if there are none.
+    """
+    own = SHIPPED / f"{robot.name}.toml"
+    cards = sorted(SHIPPED.glob("*.toml"), key=lambda card: (card != own, card))
+    best, found = np.inf, None
+    for card in cards:
+        if read_card(card)["robot_hash"] == robot.hash:
+            return card.with_suffix(".safetensors")
+    for card in cards:
+        if len(read_card(card)["joints"]) != robot.n:
+            continue
+        nominal = trained_for(card, robot)
+        if not difference(nominal, robot) and (apart := dissimilarity(nominal, robot)) < best:
+            best, found = apart, card.with_suffix(".safetensors")
+    return found
+
+
+def read_card(path: str | Path) -> Mapping[str, Any]:
+    """Return the card beside the weights ``path``.
 
     Raises:
         WeightsError: It is missing, malformed or of another format.
@@ -142,8 +158,8 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _read_card(card: Path, state: tuple[int, int, int]) -> dict[str, Any]:
-    """Return the values of a card; ``state`` tells its versions apart."""
+def _read_card(card: Path, state: tuple[int, int, int]) -> Mapping[str, Any]:
+    """Return the values of a card, parsed once; ``state`` tells its versions apart."""
     del state
     try:
         values = tomllib.loads(card.read_text(encoding="utf-8"))
@@ -153,54 +169,39 @@ def _read_card(card: Path, state: tuple[int, int, int]) -> dict[str, Any]:
         raise _corrupt(card, f"has format {values.get('format')!r}, this version reads {FORMAT}")
     for key, kind in _CARD.items():
         if not isinstance(values.get(key), kind):
-            raise _corrupt(card, f"has no {key}, or one of another kind")
-    return values
+            raise _corrupt(card, f"has no {key}, or none that is a {kind.__name__}")
+    return MappingProxyType(values)
 
 
 _CARD = {"robot": str, "robot_hash": str, "joints": list, "lower": list, "upper": list, "sha256": str, "metrics": dict}
 """What every card has."""
 
 
-def trained_for(card: Mapping[str, Any], robot: RobotModel) -> RobotModel | str:
-    """Return the arm of ``card``, apart from what seeds do not depend on the same as ``robot``; or what is wrong.
-
-    Cards written before they held the chain name an arm of the catalogue.
-    """
-    if card["robot_hash"] == robot.hash:
-        return robot
-    if len(card["joints"]) != robot.n:
-        return f"it has {len(card['joints'])} joints instead of {robot.n}"
-    if "fixed" not in card:
-        if card["robot"] not in catalogue() or load_robot(card["robot"]).hash != card["robot_hash"]:
-            return "geometry or limits differ"
-        return load_robot(card["robot"])
-    lower, upper = (np.array(card[key], dtype=np.float64) for key in ("lower", "upper"))
-    return replace(
-        robot,
-        name=card["robot"],
-        joint_names=tuple(card["joints"]),
-        fixed=np.array(card["fixed"]),
-        prismatic=np.array(card["prismatic"]),
-        lower=lower,
-        upper=upper,
-        home=np.clip(robot.home, lower, upper),
-    )
-
-
-def find_shipped(robot: RobotModel) -> Path | None:
-    """Return the shipped weights of this arm, whatever it is called: for this very chain, else for a variant of it.
-
-    None if there are none.
-    """
-    first = SHIPPED / f"{robot.name}.toml"
-    cards = sorted(SHIPPED.glob("*.toml"), key=lambda card: (card != first, card))
-    nearest, found = np.inf, None
-    for card in cards:
-        values = read_card(card)
-        nominal = trained_for(values, robot)
-        if values["robot_hash"] == robot.hash:
-            return card.with_suffix(".safetensors")
-    return found
+def _arm_on_card(card: Mapping[str, Any], path: Path) -> RobotModel:
+    n = len(card["joints"])
+    lower, upper = card["lower"], card["upper"]
+    try:
+        return RobotModel(
+            name=card["robot"],
+            joint_names=tuple(card["joints"]),
+            base=card["base"],
+            tip=card["tip"],
+            fixed=card["fixed"],
+            prismatic=card["prismatic"],
+            lower=lower,
+            upper=upper,
+            velocity=np.ones(n),
+            acceleration=np.ones(n),
+            jerk=np.ones(n),
+            home=np.clip(np.zeros(n), lower, upper),
+            links=(card["base"],),
+            link_frames=np.zeros(1, np.int64),
+            Ts_frame_link=np.eye(4)[None],
+            capsules=(),
+            urdf_path=path,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _corrupt(path, f"describes no chain: {error}") from error
 
 
 _SHAPES = {"first": 2, "hidden": 3, "judge": 2, "rank": 2, "heads": 2}
@@ -232,5 +233,5 @@ def _checked(tensors: Mapping[str, Any], symmetric: bool, n: int, path: Path) ->
     return net
 
 
-def _corrupt(path: Path, what: str) -> WeightsError:
+def _corrupt(path: str | Path, what: str) -> WeightsError:
     return WeightsError(f"{path} {what}.", _REMEDY, path=path)
