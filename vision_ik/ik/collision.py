@@ -165,7 +165,7 @@ class CollisionModel:
         Raises:
             ValueError: ``q`` has another shape, or is not finite.
         """
-        posture = self._posture(q)[0]
+        posture = self._postures(self._posture(q))[0]
         points = np.full((2, 3), np.nan)
         Ts = np.empty((self.robot.n + 1, 4, 4))
         fk_frames(self.robot.fixed, self.robot.prismatic, posture, Ts)
