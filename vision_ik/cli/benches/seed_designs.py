@@ -44,13 +44,10 @@ _COLUMNS = (
 
 def run(*, level: Level = Level.NORMAL) -> list[Table]:
     """Train and judge the designs: at the full level all on the Panda, parts and ideas on the UR5e, some longer."""
-    import torch
-
     from vision_ik.learning.designs.catalogue import IDEAS, PARTS, REFERENCE, RIVALS, SIZES
+    from vision_ik.learning.designs.schedule import one_thread
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         if level is Level.QUICK:
             return [_table("panda", (PARTS[0], REFERENCE), budget_s=2.0, targets=1000)]
         if level is Level.NORMAL:
@@ -60,8 +57,6 @@ def run(*, level: Level = Level.NORMAL) -> list[Table]:
             _table("ur5e", (*PARTS, *IDEAS), budget_s=_BUDGET_S),
             *(_table(name, RIVALS, budget_s=_LONG_S) for name in ("panda", "ur5e")),
         ]
-    finally:
-        torch.set_num_threads(before)
 
 
 def _table(name: str, designs: Sequence[Design], *, budget_s: float, targets: int = _TARGETS) -> Table:

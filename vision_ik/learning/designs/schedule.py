@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from time import process_time
 
 import torch
@@ -11,6 +12,17 @@ from torch import Tensor
 
 _WARM_UP = 100
 """Steps over which the learning rate rises."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, so that CPU time is what it says."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def until_spent(budget_s: float, optimizer: torch.optim.Optimizer, rate: float) -> Iterator[float]:
