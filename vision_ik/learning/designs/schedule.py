@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from time import process_time
 
@@ -15,7 +15,7 @@ _WARM_UP = 100
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Let torch compute on one thread, so that CPU time is what it says."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
