@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vision_ik.ik.seeds import NO_NET, Net
 from vision_ik.ik.solver import HybridSolver, make_solver
-from vision_ik.ik.variants import LearnedSeeds, first_shot, is_exact, random_shot
+from vision_ik.ik.variants import WORTH, LearnedSeeds, first_shot, is_exact, random_shot
 from vision_ik.ik.weights_file import find_shipped, load_weights, read_card, trained_for
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.transforms import TransformLike, as_transform
@@ -17,6 +17,8 @@ def load_solver(
     weights: str | Path | None = None,
     T_flange_tool: TransformLike | None = None,
     *,
+    base: str | None = None,
+    tip: str | None = None,
     learned: bool = True,
     tolerance_m: float = 1e-6,
     tolerance_rad: float = 1e-6,
@@ -31,9 +33,11 @@ def load_solver(
     which costs time but solves just as exactly.
 
     Args:
-        robot: A model (`load_robot` takes the base and tip of a chain), a catalogue name, or the path of a URDF.
+        robot: A model, a catalogue name, or the path of a URDF.
         weights: Path of trained weights (``.safetensors``, its card beside it).
         T_flange_tool: Pose of the tool on the flange; identity if None.
+        base: Link to start from; by default the catalogue's, or the root of the URDF.
+        tip: Link to end at; by default the catalogue's, or the only leaf of the URDF.
         learned: False leaves the network out.
         tolerance_m: Position error up to which a solve counts as converged [m].
         tolerance_rad: Rotation error up to which it does [rad].
@@ -45,11 +49,13 @@ def load_solver(
         RobotError: The robot is unknown or its URDF cannot be used.
         WeightsError: The weights are corrupt or belong to another arm.
         InvalidPoseError: The tool transform is not rigid.
-        ValueError: Weights are given although ``learned`` is False, or a setting makes no sense.
+        ValueError: Arguments contradict each other, or a setting makes no sense.
     """
     if weights is not None and not learned:
         raise ValueError("Weights were given, but learned=False would leave them out; pass one or the other.")
-    model = robot if isinstance(robot, RobotModel) else load_robot(robot)
+    if isinstance(robot, RobotModel) and (base, tip) != (None, None):
+        raise ValueError(f"A model runs from {robot.base} to {robot.tip}; base and tip choose a chain of a URDF.")
+    model = robot if isinstance(robot, RobotModel) else load_robot(robot, base, tip)
     path = (Path(weights) if weights is not None else find_shipped(model)) if learned else None
     net, seeds = (NO_NET, None) if path is None else load_seeds(path, model)
     return make_solver(
@@ -78,7 +84,7 @@ def load_seeds(path: str | Path, robot: RobotModel) -> tuple[Net, LearnedSeeds]:
     on_card = float(card["metrics"].get("first_shot", "nan"))
     exact = is_exact(nominal, robot)
     measured = on_card if exact else first_shot(robot, net)
-    used = exact or measured > random_shot(robot, net)
+    used = exact or measured > random_shot(robot, net) + WORTH
     return net if used else NO_NET, LearnedSeeds(
         path=weights,
         trained_for=card["robot"],

@@ -28,6 +28,8 @@ SAME_ROTATION = 0.15
 """[rad] ... if those are also turned against each other by at most this."""
 EXACT = 1e-8
 """[m], [rad] Below this, two chains are the same."""
+WORTH = 0.1
+"""Share of first shots a network has to gain over random postures: its evaluation takes a tenth of a random solve."""
 _POSTURES = 128
 _POSES = 1000
 """Random poses a loss is measured on: half a per cent of them is a standard error of 0.2 %."""
