@@ -29,7 +29,7 @@ from vision_ik.cli.benches import Figure, Table
 TITLE = "Two ways"
 def run(*, level):
     columns = ("seeds", "first shot [%]")
-    return [Table(name="panda", columns=columns, rows=(("random", 27.125), ("none", float("nan"))), note="100 targets")]
+    return [Table(name="panda", columns=columns, rows=(("random", 27.125), ("net", 99.9964), ("none", float("nan"))), note="100 targets")]
 """
 BROKEN = """
 TITLE = "Broken"
@@ -69,13 +69,13 @@ def test_a_table_stands_below_the_figures_and_in_the_json(
     (three_benches / "ztable.py").write_text(SIDE_BY_SIDE, encoding="utf-8")
     assert main(["bench", "ztable"]) == 0
     printed = capsys.readouterr().out
-    for text in ("Two ways", "panda", "first shot [%]", "27.12", "100 targets"):
+    for text in ("Two ways", "panda", "first shot [%]", "27.12", "99.9964", "100 targets"):
         assert text in printed
     assert "nan" not in printed
     assert main(["bench", "ztable", "--json"]) == 0
     (table,) = json.loads(capsys.readouterr().out)["benches"][0]["tables"]
     assert table["columns"] == ["seeds", "first shot [%]"]
-    assert table["rows"] == [["random", 27.125], ["none", None]]
+    assert table["rows"] == [["random", 27.125], ["net", 99.9964], ["none", None]]
 
 
 def test_a_table_with_a_short_row_is_refused() -> None:

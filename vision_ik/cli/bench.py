@@ -203,8 +203,12 @@ def _cell(cell: Cell) -> str:
 
 
 def _number(value: float) -> str:
-    """Return whole numbers as they are and others with four significant digits."""
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    """Return whole numbers as they are and others with four significant digits, more where nines count."""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if 99.0 < value < 100.0:
+        return f"{value:.6g}"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _verdict(met: bool | None) -> Text:

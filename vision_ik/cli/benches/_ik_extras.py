@@ -1,0 +1,152 @@
+"""Beyond the catalogue: an arm that was calibrated, an arm nobody has seen, and a GPU."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vision_ik.cli.benches import Figure, Level
+from vision_ik.cli.benches._ik_judge import make_judge
+from vision_ik.cli.benches._ik_new_arm import write_new_arm
+from vision_ik.cli.benches._ik_targets import Targets
+from vision_ik.cli.benches._ik_timing import Solve, call_in_turns, wall_s
+from vision_ik.errors import MissingDependencyError
+from vision_ik.ik import HybridSolver, load_solver
+from vision_ik.robots import RobotModel, load_robot
+from vision_ik.types import Floats, IkStatus
+
+_SHIFT_M, _TURN_RAD = 0.3e-3, 1e-3
+"""By which each joint of the calibrated arm is off its drawing."""
+_SLOWER = 1.2
+_TRAINING_S = 120.0
+_NEW_ARM_FIRST_SHOT = 0.99
+_CUDA = 5_000_000
+
+
+def calibrated(level: Level) -> list[Figure]:
+    """Compare a Panda whose every joint is off its drawing with the nominal one, both with the nominal weights."""
+    nominal = load_robot("panda")
+    robot = off_its_drawing(nominal, seed=3)
+    count = level.pick(quick=500, normal=10_000, full=100_000)
+    own, other = Targets.draw(nominal, count), Targets.draw(robot, count)
+    usual, moved = load_solver(nominal), load_solver(robot)
+    calls = call_in_turns({"nominal": (_solve(usual), own), "calibrated": (_solve(moved), other)})
+    judge = make_judge(robot, from_urdf=False)
+    solved = float(judge.solved(calls["calibrated"].q, other.Ts).mean())
+    ratio = calls["calibrated"].mean / calls["nominal"].mean
+    how = f"each joint {1e3 * _SHIFT_M:g} mm and {1e3 * _TURN_RAD:g} mrad off, nominal weights"
+    return [
+        Figure(
+            name="calibrated panda: solved",
+            value=100.0 * solved,
+            unit="%",
+            note=f"{how}; {count:,} targets, judged by {judge.name}" + ("" if moved.learned else "; WITHOUT network"),
+        ),
+        Figure(
+            name="calibrated panda: time against nominal",
+            value=ratio,
+            unit="x",
+            target=f"at most {_SLOWER}",
+            met=ratio <= _SLOWER and moved.learned,
+            note=f"mean of one call, {calls['calibrated'].mean:.1f} us, p99 {calls['calibrated'].p99:.1f} us",
+        ),
+    ]
+
+
+def training(level: Level) -> list[Figure]:
+    """Train a 7-joint arm nobody has seen from nothing, with the budget of two minutes; only at the full level."""
+    name, target = "new 7-joint arm: first-shot success", f"at least {100.0 * _NEW_ARM_FIRST_SHOT:g}"
+    if level is not Level.FULL:
+        return [Figure(name=name, value=float("nan"), target=target, note="trained with --full only (2 minutes)")]
+    from vision_ik.learning import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        robot = load_robot(write_new_arm(Path(folder)))
+        begin = time.perf_counter()
+        trained = train(robot, out=folder, budget_s=_TRAINING_S, threads=2)
+        spent = time.perf_counter() - begin
+    share = trained.evaluation.first_shot
+    return [
+        Figure(
+            name=name,
+            value=100.0 * share,
+            unit="%",
+            target=target,
+            met=share >= _NEW_ARM_FIRST_SHOT,
+            note=f"budget {_TRAINING_S:g} s, two threads; took {spent:.0f} s and {trained.cpu_s:.0f} s of CPU time",
+        )
+    ]
+
+
+def cuda(level: Level) -> list[Figure]:
+    """Solve a large batch on the GPU, where there is one."""
+    name, target = "panda: batched on CUDA", f"at least {_CUDA:,}"
+    solver = load_solver("panda")
+    targets = Targets.draw(solver.robot, level.pick(quick=10_000, normal=1_000_000, full=1_000_000))
+    try:
+        figures = _cuda(solver, targets)
+    except MissingDependencyError as error:
+        return [Figure(name=name, value=float("nan"), unit="solves/s", target=target, note=f"skipped: {error.cause}")]
+    return figures
+
+
+def _cuda(solver: HybridSolver, targets: Targets) -> list[Figure]:
+    import importlib
+
+    from vision_ik.ik.cuda import CudaBatch
+
+    batch = CudaBatch(solver.chain, solver.net, solver.settings)
+    warp = importlib.import_module("warp")
+    home = solver.robot.home
+    q, status, _, _ = batch.solve(targets.Ts, home=home)
+    solved = int((status == int(IkStatus.CONVERGED)).sum())
+    judge = make_judge(solver.robot)
+    some = slice(0, 20_000)
+    confirmed = 100.0 * float(judge.solved(q[some], targets.Ts[some]).mean())
+    Ts = warp.array(targets.Ts, dtype=warp.float64, device="cuda")
+
+    def on_device() -> None:
+        batch.solve_on_device(Ts, home=home)
+        warp.synchronize()
+
+    on_device()
+    rate, through = solved / wall_s(on_device), solved / wall_s(lambda: batch.solve(targets.Ts, home=home))
+    note = f"{len(targets):,} targets, wall time, best of 3; {confirmed:.3f} % confirmed by {judge.name}"
+    return [
+        Figure(
+            name="panda: batched on CUDA",
+            value=round(rate),
+            unit="solves/s",
+            target=f"at least {_CUDA:,}",
+            met=rate >= _CUDA,
+            note=f"targets and answers on the device; {note}",
+        ),
+        Figure(
+            name="panda: batched on CUDA, from and to the host",
+            value=round(through),
+            unit="solves/s",
+            note=f"NumPy arrays in and out; {note}",
+        ),
+    ]
+
+
+def off_its_drawing(robot: RobotModel, *, seed: int) -> RobotModel:
+    """Return ``robot`` with each joint shifted and turned by fixed amounts in random directions."""
+    rng = np.random.default_rng(seed)
+    fixed: Floats = np.array(robot.fixed)
+    for T in fixed:
+        shift, axis = rng.normal(size=(2, 3))
+        error = np.eye(4)
+        error[:3, 3] = _SHIFT_M * shift / np.linalg.norm(shift)
+        error[:3, :3] = Rotation.from_rotvec(_TURN_RAD * axis / np.linalg.norm(axis)).as_matrix()
+        T[...] = T @ error
+    return replace(robot, name=f"{robot.name} calibrated", fixed=fixed)
+
+
+def _solve(solver: HybridSolver) -> Solve:
+    return lambda T, start: solver.solve(T, start).q
