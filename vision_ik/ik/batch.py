@@ -1,0 +1,187 @@
+"""Many targets: sixteen lanes that each refine one target, filled again as soon as it is done.
+
+A target's first seed is its start if that is near, else of the network's plausible heads the one nearest to
+the start, or the best-ranked one where there is no start. Random postures follow until one converges. What a
+target gets does not depend on its neighbours, so that neither the size of the batch nor threads change it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from vision_ik.ik import lane_seeds, lanes
+from vision_ik.ik.chain import Chain
+from vision_ik.ik.kernels import PATIENCE
+from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet, affine, evaluate
+from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, QN, SEED, SPARE, TXX
+from vision_ik.ik.search import CONVERGED, INVALID, NEAR_COST, NEAR_JOINT, PLAUSIBLE_ODDS, Settings
+from vision_ik.ik.search import random_posture, unwind
+from vision_ik.types import Floats
+
+PENDING = -1
+"""Status of a target that no seed reached."""
+_CANDIDATES = 3
+"""Plausible heads that are completed to find the one nearest to the start."""
+_FROM_START, _FROM_NETWORK, _FROM_RANDOM = 0, 1, 2
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def solve_lanes(
+    chain: Chain,
+    net: LaneNet,
+    settings: Settings,
+    matrices: Floats,
+    starts: Floats,
+    has_start: bool,
+    q: Floats,
+    status: NDArray[np.int64],
+    errors: Floats,
+    steps: NDArray[np.int64],
+) -> int:
+    """Solve (N, 4, 4) targets from ``starts`` (N, n) or (1, n); write (N, n), (N,), (N, 2) and (N,) results.
+
+    Returns:
+        How many targets no seed reached; their status is `PENDING`.
+    """
+    count, n = matrices.shape[0], q.shape[1]
+    group, work = lane_seeds.make_group(n, net), lanes.make_lanes(n)
+    s, joints, J, J_trial = work.state, work.joints, work.J, work.J_trial
+    lower, upper = chain.lower, chain.upper
+    owner, stage, tries = np.full(LANES, -1), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    random_state, trial = np.zeros(LANES, np.uint64), np.empty(n)
+    first = _FROM_NETWORK if net.count > 0 else _FROM_RANDOM
+    ahead, taken, busy, failed = 0, GROUP, 0, 0
+    while True:
+        for l in range(LANES):
+            while owner[l] < 0:
+                if taken == GROUP:
+                    if ahead >= count:
+                        break
+                    _prepare(chain, net, matrices, starts, has_start, ahead, group)
+                    if has_start:
+                        _take_near_starts(chain, s, joints, J_trial, group)
+                    ahead, taken = ahead + GROUP, 0
+                k = ahead - GROUP + taken
+                if k >= count:
+                    taken = GROUP
+                    break
+                steps[k] = 0
+                if group.valid[taken] < 0.5:
+                    status[k], errors[k, 0], errors[k, 1] = INVALID, np.nan, np.nan
+                    for i in range(n):
+                        q[k, i] = np.nan
+                else:
+                    owner[l], status[k], busy = k, PENDING, busy + 1
+                    stage[l] = _FROM_START if group.near[taken] > 0.5 else first
+                    tries[l], random_state[l] = 0, np.uint64(settings.seed)
+                    for r in range(12):
+                        s[TXX + r * LANES + l] = group.T[r * GROUP + taken]
+                    for i in range(n):
+                        joints[(PER_JOINT * i) * LANES + SEED + l] = group.seed[i * GROUP + taken]
+                        joints[(PER_JOINT * i) * LANES + SPARE + l] = group.best[i * GROUP + taken]
+                    s[NEW + l] = 1.0
+                taken += 1
+        if busy == 0:
+            return failed
+        lanes.begin_step(s)
+        lanes.normal_matrix(n, s, J)
+        for _ in range(n + 1):
+            lanes.solve6(s)
+            if lanes.offenders(n, lower, upper, s, joints, J) == 0:
+                break
+            lanes.pin(n, lower, upper, s, joints, J)
+        lanes.end_step(n, lower, upper, s, joints)
+        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J_trial)
+        lanes.pose_error(s)
+        if lanes.accept(n, s, joints, J, J_trial):
+            J, J_trial = J_trial, J
+        for l in range(LANES):
+            k = owner[l]
+            if k < 0:
+                continue
+            m, rad = s[lanes.METRES + l], s[lanes.RADIANS + l]
+            done = m <= settings.tolerance_m and rad <= settings.tolerance_rad
+            if not done and s[lanes.STALLED + l] <= PATIENCE and s[lanes.STEPS + l] < settings.iterations:
+                continue
+            steps[k] += int(s[lanes.STEPS + l])
+            again = stage[l] == _FROM_START
+            if done:
+                reference = starts[min(k, starts.shape[0] - 1)]
+                for i in range(n):
+                    trial[i] = joints[PER_JOINT * LANES * i + l]
+                distance, farthest, known = unwind(chain, trial, reference), 0.0, 0.0
+                for i in range(n):
+                    farthest = max(farthest, abs(trial[i] - reference[i]))
+                    known += (q[k, i] - reference[i]) ** 2
+                again = again and farthest > NEAR_JOINT  # the start led elsewhere: the network may know nearer ones
+                if status[k] == PENDING or distance < known:
+                    status[k], errors[k, 0], errors[k, 1] = CONVERGED, m, rad
+                    for i in range(n):
+                        q[k, i] = trial[i]
+            if status[k] == CONVERGED and not again:
+                owner[l], busy = -1, busy - 1
+            elif again and first == _FROM_NETWORK:
+                stage[l], s[NEW + l] = _FROM_NETWORK, 1.0
+                for i in range(n):
+                    joints[PER_JOINT * LANES * i + SEED + l] = joints[PER_JOINT * LANES * i + SPARE + l]
+            elif status[k] == PENDING and tries[l] < settings.restarts:
+                stage[l], s[NEW + l], tries[l] = _FROM_RANDOM, 1.0, tries[l] + 1
+                random_state[l] = random_posture(chain, random_state[l], trial)
+                for i in range(n):
+                    joints[PER_JOINT * LANES * i + SEED + l] = trial[i]
+            else:
+                owner[l], busy, failed = -1, busy - 1, failed + (status[k] == PENDING)
+
+
+@_compiled
+def _prepare(
+    chain: Chain, net: LaneNet, matrices: Floats, starts: Floats, has_start: bool, begin: int, g: lane_seeds.Group
+) -> None:
+    """Read the next targets and write the network's seeds, or else the starts, to ``g.seed`` and ``g.best``."""
+    n = chain.lower.shape[0]
+    lane_seeds.read_targets(chain, matrices, starts, begin, g)
+    for l in range(GROUP):
+        g.near[l] = 0.0
+    if net.count == 0:
+        for k in range(n * GROUP):
+            g.best[k] = g.reference[k]
+            g.seed[k] = g.reference[k]
+        return
+    lane_seeds.features(chain, net.symmetric, g.T, g.M, g.x)
+    evaluate(net, g.x, g.work, g.judged, g.logits)
+    lane_seeds.best_head(net.count, g.logits, g.head)
+    if not has_start:
+        lane_seeds.propose(chain, net, g)
+        return
+    affine(net.heads, net.heads_bias, g.x[INPUT_BLOCKS:], g.outputs)
+    lane_seeds.near_distances(chain, net, PLAUSIBLE_ODDS, g)
+    for k in range(_CANDIDATES):
+        lane_seeds.take_nearest(chain, net, g)
+        lane_seeds.keep_nearer(chain, g, k == 0)
+    for k in range(n * GROUP):
+        g.seed[k] = g.best[k]
+
+
+@_compiled
+def _take_near_starts(chain: Chain, s: Floats, joints: Floats, J: Floats, g: lane_seeds.Group) -> None:
+    """Put the start in front of other seeds where its pose is near the target; then ``g.near`` is 1.
+
+    Between two steps the trial postures, their Jacobian ``J`` and the frames reached are free to use.
+    """
+    n = chain.lower.shape[0]
+    for begin in range(0, GROUP, LANES):
+        for i in range(n):
+            trial = joints[PER_JOINT * LANES * i + QN : PER_JOINT * LANES * i + QN + LANES]
+            reference = g.reference[i * GROUP + begin : i * GROUP + begin + LANES]
+            for l in range(LANES):
+                trial[l] = reference[l]
+        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J)
+        lane_seeds.near_targets(s, begin, NEAR_COST, g)
+    for i in range(n):
+        seed, reference = g.seed[i * GROUP : (i + 1) * GROUP], g.reference[i * GROUP : (i + 1) * GROUP]
+        for l in range(GROUP):
+            seed[l] = reference[l] if g.near[l] > 0.5 else seed[l]
