@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make .venv ready: Python, system libraries, pinned packages, this project.
 # Safe to interrupt and to run again. PYTHON=... chooses the interpreter.
+# With the word "peers": add the IK solvers that the bench measures beside ours to a .venv that is ready.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -75,6 +76,25 @@ install_packages() {
     # setuptools warns of every editable install; there is nothing to act on.
     PYTHONWARNINGS=ignore "${pip[@]}" -c constraints.txt --no-build-isolation -e . --group dev
 }
+
+# A peer without a wheel for this machine must not cost the bench the others, so then each is tried alone.
+install_peers() {
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt)
+    local peers peer
+    mapfile -t peers < <(.venv/bin/python -c 'import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")')
+    say "installing the peers of the bench"
+    "${pip[@]}" "${peers[@]}" && return
+    for peer in "${peers[@]}"; do
+        "${pip[@]}" "$peer" || say "$peer cannot be installed here; the bench will say so"
+    done
+}
+
+if [ "${1:-}" = peers ]; then
+    install_peers
+    touch .venv/.peers
+    exit
+fi
 
 check_libraries
 python=$(find_python)

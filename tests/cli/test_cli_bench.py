@@ -29,7 +29,8 @@ from vision_ik.cli.benches import Figure, Table
 TITLE = "Two ways"
 def run(*, level):
     columns = ("seeds", "first shot [%]")
-    return [Table(name="panda", columns=columns, rows=(("random", 27.125), ("net", 99.9964), ("none", float("nan"))), note="100 targets")]
+    rows = (("random", 27.125), ("net", 99.9964), ("none", float("nan")))
+    return [Table(name="panda", columns=columns, rows=rows, note="100 targets")]
 """
 BROKEN = """
 TITLE = "Broken"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vision_ik.cli.benches import Level, Table
+from vision_ik.cli.benches import Table
 from vision_ik.cli.benches._ik_judge import Judge, make_judge
 from vision_ik.cli.benches._ik_table import PoseTable
 from vision_ik.cli.benches._ik_targets import Targets
@@ -87,12 +87,12 @@ class Ablation:
         return [*rows, self.network.row(name, f"{word}: {ratio:.2f} x as fast as {fastest.kind}")]
 
 
-def compare(name: str, level: Level) -> Ablation:
-    """Measure the three kinds of seeds on the arm ``name``."""
+def compare(name: str, *, count: int, table_size: int) -> Ablation:
+    """Measure the three kinds of seeds on ``count`` targets of the arm ``name``."""
     robot = load_robot(name)
-    targets = Targets.draw(robot, level.pick(quick=500, normal=10_000, full=100_000))
+    targets = Targets.draw(robot, count)
     judge, plain, learned = make_judge(robot), make_solver(robot), load_solver(robot)
-    table = PoseTable(robot, level.pick(quick=200_000, normal=2_000_000, full=2_000_000))
+    table = PoseTable(robot, table_size)
 
     def looked_up(T: Floats, start: Floats) -> Floats:
         del start

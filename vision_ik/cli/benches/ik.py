@@ -19,7 +19,9 @@ _QUICK_ARMS = ("panda", "ur5e")
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Measure the seeds, ours and the peers on every arm of the catalogue; at the quick level on two."""
     arms = _QUICK_ARMS if level is Level.QUICK else list_robots()
-    ablations = [compare(name, level) for name in arms]
+    count = level.pick(quick=500, normal=10_000, full=100_000)
+    table_size = level.pick(quick=200_000, normal=2_000_000, full=2_000_000)
+    ablations = [compare(name, count=count, table_size=table_size) for name in arms]
     figures = [figure for ablation in ablations for figure in _ik_ours.figures(ablation, level)]
     figures += [_wins(ablations), *_ik_extras.calibrated(level), *_ik_extras.training(level), *_ik_extras.cuda(level)]
     return [*figures, to_table(ablations), _ik_ours.raw_errors(ablations), *_ik_rivals.tables(arms, level)]
