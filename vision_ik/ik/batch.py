@@ -15,9 +15,18 @@ from vision_ik.ik import lane_seeds, lanes
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import PATIENCE
 from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet, affine, evaluate
+from vision_ik.ik.lane_step import advance
 from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, QN, SEED, SPARE, TXX
-from vision_ik.ik.search import CONVERGED, INVALID, NEAR_COST, NEAR_JOINT, PLAUSIBLE_ODDS, Settings
-from vision_ik.ik.search import random_posture, unwind
+from vision_ik.ik.search import (
+    CONVERGED,
+    INVALID,
+    NEAR_COST,
+    NEAR_JOINT,
+    PLAUSIBLE_ODDS,
+    Settings,
+    random_posture,
+    unwind,
+)
 from vision_ik.types import Floats
 
 PENDING = -1
@@ -50,7 +59,6 @@ def solve_lanes(
     count, n = matrices.shape[0], q.shape[1]
     group, work = lane_seeds.make_group(n, net), lanes.make_lanes(n)
     s, joints, J, J_trial = work.state, work.joints, work.J, work.J_trial
-    lower, upper = chain.lower, chain.upper
     owner, stage, tries = np.full(LANES, -1), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     random_state, trial = np.zeros(LANES, np.uint64), np.empty(n)
     first = _FROM_NETWORK if net.count > 0 else _FROM_RANDOM
@@ -87,17 +95,7 @@ def solve_lanes(
                 taken += 1
         if busy == 0:
             return failed
-        lanes.begin_step(s)
-        lanes.normal_matrix(n, s, J)
-        for _ in range(n + 1):
-            lanes.solve6(s)
-            if lanes.offenders(n, lower, upper, s, joints, J) == 0:
-                break
-            lanes.pin(n, lower, upper, s, joints, J)
-        lanes.end_step(n, lower, upper, s, joints)
-        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J_trial)
-        lanes.pose_error(s)
-        if lanes.accept(n, s, joints, J, J_trial):
+        if advance(chain, s, joints, J, J_trial):
             J, J_trial = J_trial, J
         for l in range(LANES):
             k = owner[l]

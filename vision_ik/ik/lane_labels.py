@@ -10,7 +10,8 @@ from vision_ik.ik import lane_seeds, lanes
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import PATIENCE
 from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet, affine, evaluate
-from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, QN, SEED, TXX
+from vision_ik.ik.lane_step import advance
+from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, SEED, TXX
 from vision_ik.robots.kernels import Bools, fk
 from vision_ik.types import Floats
 
@@ -50,17 +51,7 @@ def refine_many(
                 ahead += 1
         if busy == 0:
             return
-        lanes.begin_step(s)
-        lanes.normal_matrix(n, s, J)
-        for _ in range(n + 1):
-            lanes.solve6(s)
-            if lanes.offenders(n, chain.lower, chain.upper, s, joints, J) == 0:
-                break
-            lanes.pin(n, chain.lower, chain.upper, s, joints, J)
-        lanes.end_step(n, chain.lower, chain.upper, s, joints)
-        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J_trial)
-        lanes.pose_error(s)
-        if lanes.accept(n, s, joints, J, J_trial):
+        if advance(chain, s, joints, J, J_trial):
             J, J_trial = J_trial, J
         for l in range(LANES):
             k = owner[l]
@@ -97,7 +88,7 @@ def head_seeds(chain: Chain, net: LaneNet, q: Floats, targets: Floats, logits: F
                 for l in range(GROUP):
                     out = outputs[(head * net.outputs + o) * GROUP + l]
                     g.seed[j * GROUP + l] = chain.centre[j] + chain.half[j] * out
-            lane_seeds.complete(chain, net.symmetric, g)
+            lane_seeds.complete(chain, net.symmetric, g.M, g.F, g.seed)
             for l in range(here):
                 logits[begin + l, head] = odds[head * GROUP + l]
                 for i in range(n):

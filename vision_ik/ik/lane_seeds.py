@@ -155,20 +155,20 @@ def propose(chain: Chain, net: LaneNet, g: Group) -> None:
                 total += row[k] * column[k]
             j = first + o
             g.seed[j * _N + l] = chain.centre[j] + chain.half[j] * total
-    complete(chain, net.symmetric, g)
+    complete(chain, net.symmetric, g.M, g.F, g.seed)
 
 
 @_compiled
-def complete(chain: Chain, symmetric: bool, g: Group) -> None:
-    """Bring the proposed joints in ``g.seed`` inside the limits and add the outer ones; see `seeds.complete`."""
+def complete(chain: Chain, symmetric: bool, M: Floats, F: Floats, seed: Floats) -> None:
+    """Bring the proposed joints in ``seed`` inside the limits and add the outer ones; see `seeds.complete`."""
     n = chain.lower.shape[0]
     first, last = (1, n - 1) if symmetric else (0, n)
     for i in range(first, last):
-        _into_limits(chain.lower[i], chain.upper[i], chain.prismatic[i], g.seed[i * _N : (i + 1) * _N])
+        _into_limits(chain.lower[i], chain.upper[i], chain.prismatic[i], seed[i * _N : (i + 1) * _N])
     if symmetric:
-        _outer_joints(chain, g.M, g.F, g.seed)
+        _outer_joints(chain, M, F, seed)
         for i in range(0, n, n - 1):
-            _into_limits(chain.lower[i], chain.upper[i], False, g.seed[i * _N : (i + 1) * _N])
+            _into_limits(chain.lower[i], chain.upper[i], False, seed[i * _N : (i + 1) * _N])
 
 
 @_compiled
@@ -281,7 +281,26 @@ def take_nearest(chain: Chain, net: LaneNet, g: Group) -> None:
         for o in range(net.outputs):
             j = first + o
             g.seed[j * _N + l] = chain.centre[j] + chain.half[j] * outputs[(k * net.outputs + o) * _N + l]
-    complete(chain, net.symmetric, g)
+    complete(chain, net.symmetric, g.M, g.F, g.seed)
+
+
+@_compiled
+def unwind(chain: Chain, reference: Floats, q: Floats, distance: Floats) -> None:
+    """Turn postures by whole turns toward the reference where limits allow; write the squared distances left."""
+    for l in range(GROUP):
+        distance[l] = 0.0
+    for i in range(chain.lower.shape[0]):
+        row, goal = q[i * _N : (i + 1) * _N], reference[i * _N : (i + 1) * _N]
+        lower, upper = chain.lower[i], chain.upper[i]
+        turn = 0.0 if chain.prismatic[i] else _TURN
+        for l in range(GROUP):
+            turns = np.rint((goal[l] - row[l]) * (1.0 / _TURN))
+            once = row[l] + turn * turns
+            back = turns - 1.0 if turns > 0.0 else turns + 1.0
+            less = row[l] + turn * (0.0 if turns == 0.0 else back)
+            inside = less if less >= lower and less <= upper else row[l]
+            row[l] = once if once >= lower and once <= upper else inside
+            distance[l] += (row[l] - goal[l]) * (row[l] - goal[l])
 
 
 @_compiled
@@ -289,23 +308,10 @@ def keep_nearer(chain: Chain, g: Group, begin: bool) -> None:
     """Turn ``g.seed`` by whole turns toward the reference and keep it in ``g.best`` where it is nearer than that."""
     n = chain.lower.shape[0]
     kept, present = g.best[n * _N : (n + 1) * _N], g.best[(n + 1) * _N :]
-    for l in range(GROUP):
-        present[l] = 0.0
-        kept[l] = np.inf if begin else kept[l]
-    for i in range(n):
-        q, reference = g.seed[i * _N : (i + 1) * _N], g.reference[i * _N : (i + 1) * _N]
-        lower, upper = chain.lower[i], chain.upper[i]
-        turn = 0.0 if chain.prismatic[i] else _TURN
-        for l in range(GROUP):
-            turns = np.rint((reference[l] - q[l]) * (1.0 / _TURN))
-            once = q[l] + turn * turns
-            back = turns - 1.0 if turns > 0.0 else turns + 1.0
-            less = q[l] + turn * (0.0 if turns == 0.0 else back)
-            inside = less if less >= lower and less <= upper else q[l]
-            q[l] = once if once >= lower and once <= upper else inside
-            present[l] += (q[l] - reference[l]) * (q[l] - reference[l])
+    unwind(chain, g.reference, g.seed, present)
     # A lane without a plausible head left has proposed nothing new.
     for l in range(GROUP):
+        kept[l] = np.inf if begin else kept[l]
         present[l] = present[l] if begin or g.head[_N + l] < np.float32(np.inf) else np.inf
     for i in range(n):
         q, best = g.seed[i * _N : (i + 1) * _N], g.best[i * _N : (i + 1) * _N]
