@@ -86,7 +86,7 @@ def check_weights(folder: Path | None = None) -> Check:
             detail="\n".join(faults),
             remedy="Reinstall vision-ik, or train them again with `vision-ik train`.",
         )
-    return Check(name="weights", status="ok", detail=", ".join(names))
+    return Check(name="weights", status="ok", detail=_first_shots(folder or SHIPPED, names))
 
 
 def check_threads() -> Check:
@@ -167,13 +167,26 @@ def _check_camera(node: Path, facts: Path) -> Check:
     return Check(name=name, status="ok", detail=detail)
 
 
+def _first_shots(folder: Path, names: Sequence[str]) -> str:
+    """Return the names of the arms, each with the share of poses its seeds solve at the first shot."""
+    from vision_ik.ik.weights_file import read_card
+
+    shares = (read_card(folder / f"{name}.toml")["metrics"].get("first_shot") for name in names)
+    found = (name if share is None else f"{name} {share:.1%}" for name, share in zip(names, shares, strict=True))
+    return ", ".join(found) + " at the first shot"
+
+
 def _weights_fault(weights: Path) -> str:
     """Return what is wrong with the weights of the arm they are named after, or nothing."""
-    from vision_ik.ik.weights_file import load_weights
+    from vision_ik.ik.variants import is_exact
+    from vision_ik.ik.weights_file import load_weights, trained_for
     from vision_ik.robots import load_robot
 
     try:
-        load_weights(weights, load_robot(weights.stem))
+        robot = load_robot(weights.stem)
+        load_weights(weights, robot)
+        if not is_exact(trained_for(weights, robot), robot):
+            return f"{weights.name} was trained for another geometry or other limits than {robot.name} has today."
     except VisionIkError as error:
         return error.cause
     return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ class Options:
 
     Examples:
       vision-ik robots
-      vision-ik robots panda                            joints, limits, home, sources
+      vision-ik robots panda                            joints, limits, home, learned seeds, sources
       vision-ik robots my_arm.urdf --tip flange         whether a URDF of your own can be used
       vision-ik robots ur5e --json
     """
@@ -40,10 +42,11 @@ def run(options: Options) -> int:
     """Print the catalogue, or one arm."""
     if options.name:
         robot = load_robot(options.name, options.base, options.tip)
+        facts = _facts(robot) | {"seeds": _measured(robot, _seeds(robot))}
         if options.json:
-            console.write_json(_facts(robot) | {"joints": _joints(robot)})
+            console.write_json(facts | {"joints": _joints(robot)})
         else:
-            _print_robot(robot)
+            _print_robot(robot, facts, _training(options))
         return EXIT_OK
     robots = [load_robot(name) for name in catalogue()]
     if options.json:
@@ -64,7 +67,7 @@ def _facts(robot: RobotModel) -> dict[str, Any]:
         "tip": robot.tip,
         "reach": entry.reach if entry else None,
         "hash": robot.hash,
-        "weights": _has_weights(robot),
+        "seeds": _seeds(robot),
         "urdf": str(robot.urdf_path),
         "source": entry.source if entry else str(robot.urdf_path),
         "dynamics_source": entry.dynamics_source if entry else "the package's conservative defaults",
@@ -80,33 +83,71 @@ def _joints(robot: RobotModel) -> list[dict[str, Any]]:
     ]
 
 
+def _seeds(robot: RobotModel) -> dict[str, Any] | None:
+    """Return what the card of the shipped seeds says, and whether they are this arm's own; None if there are none."""
+    from vision_ik.ik.variants import is_exact
+    from vision_ik.ik.weights_file import find_shipped, read_card, trained_for
+
+    weights = find_shipped(robot)
+    if weights is None:
+        return None
+    card = read_card(weights)
+    picture = weights.with_suffix(".png")
+    return {
+        "weights": str(weights),
+        "trained_for": card["robot"],
+        "exact": is_exact(trained_for(weights, robot), robot),
+        "workspace_map": str(picture) if picture.is_file() else None,
+        **card["metrics"],
+    }
+
+
+def _measured(robot: RobotModel, seeds: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return ``seeds`` with what they are worth on this arm: the card's figure, or on a variant a measured one."""
+    if seeds is None:
+        return None
+    from vision_ik.ik.loading import load_seeds
+
+    found = load_seeds(Path(seeds["weights"]), robot)[1]
+    return seeds | {"first_shot_here": found.first_shot_measured, "used": found.used, "summary": str(found)}
+
+
 def _print_catalogue(robots: Sequence[RobotModel]) -> None:
     rows: list[Sequence[str | Text]] = []
     for facts in map(_facts, robots):
-        weights = Text("yes", style="green") if facts["weights"] else Text("no", style="dim")
         chain = f"{facts['base']} → {facts['tip']}"
-        row = (facts["name"], facts["title"], str(facts["n"]), f"{facts['reach']:.3f}", chain, weights)
-        rows.append((*row, Text(facts["source"], style="dim")))
-    columns = ("name", "arm", "joints", "reach [m]", "base → tip", "weights", "source")
-    console.results().print(console.table(columns, rows, right=("joints", "reach [m]")))
+        row = (facts["name"], facts["title"], str(facts["n"]), f"{facts['reach']:.3f}", chain)
+        rows.append((*row, *_seed_cells(facts["seeds"]), Text(facts["source"], style="dim")))
+    columns = ("name", "arm", "joints", "reach [m]", "base → tip", "first shot", "trained", "source")
+    console.results().print(console.table(columns, rows, right=("joints", "reach [m]", "first shot")))
     console.say(
-        "`vision-ik robots NAME` shows the limits of one arm; any other URDF can be used by its path.", style="dim"
+        "First shot: share of random poses solved from the learned seed alone.\n"
+        "`vision-ik robots NAME` shows the limits of one arm; any other URDF can be used by its path.",
+        style="dim",
     )
 
 
-def _print_robot(robot: RobotModel) -> None:
-    facts = _facts(robot)
+def _seed_cells(seeds: dict[str, Any] | None) -> tuple[str | Text, str | Text]:
+    """Return first-shot success and date of training."""
+    if seeds is None:
+        return Text("no seeds", style="dim"), ""
+    if not seeds["exact"]:
+        return Text(f"as {seeds['trained_for']}", style="yellow"), ""
+    share = f"{seeds['first_shot']:.2%}" if "first_shot" in seeds else "seeds"
+    return Text(share, style="green"), seeds.get("date", "")
+
+
+def _print_robot(robot: RobotModel, facts: dict[str, Any], training: str) -> None:
     rows = [_joint_row(robot, i) for i in range(robot.n)]
     columns = ("joint", "kind", "lower", "upper", "home", "speed /s", "acceleration /s²", "jerk /s³")
     title = f"{facts['name']}  {facts['title']}".strip()
     results = console.results()
     results.print(console.table(columns, rows, title=title, right=columns[2:]))
-    reach = "" if facts["reach"] is None else f"{facts['reach']:.3f} m"
     lines = {
         "chain": f"{robot.base} → {robot.tip}",
-        "reach": reach,
+        "reach": "" if facts["reach"] is None else f"{facts['reach']:.3f} m",
         "hash": robot.hash,
-        "weights": "shipped" if facts["weights"] else f"none; train them with `vision-ik train {facts['name']}`",
+        **_seed_lines(facts["seeds"], training),
         "URDF": facts["urdf"],
         "kinematics": facts["source"],
         "dynamics": facts["dynamics_source"],
@@ -114,6 +155,32 @@ def _print_robot(robot: RobotModel) -> None:
     for name, value in lines.items():
         if value:
             results.print(Text.assemble((f"  {name:<11}", "bold"), value), soft_wrap=True)
+
+
+def _seed_lines(seeds: dict[str, Any] | None, training: str) -> dict[str, str]:
+    """Return what to print of the learned seeds."""
+    if seeds is None:
+        return {"seeds": f"none: solves start from random postures; train them with `{training}`"}
+    card = []
+    if "random_start" in seeds:
+        card.append(f"{seeds['random_start']:.1%} from one random posture")
+    if "iterations_mean" in seeds:
+        card.append(f"{seeds['iterations_mean']:.1f} steps (99 %: {seeds.get('iterations_p99', float('nan')):.0f})")
+    if "train_cpu_s" in seeds:
+        card.append(f"trained in {seeds['train_cpu_s']:.0f} s of CPU time on {seeds.get('date', 'an unknown day')}")
+    advice = "" if seeds["exact"] else f"; seeds of its own: `{training}`"
+    return {
+        "seeds": seeds["summary"] + advice,
+        "card": ", ".join(card),
+        "map": seeds["workspace_map"] or "",
+        "weights": seeds["weights"],
+    }
+
+
+def _training(options: Options) -> str:
+    """Return the command that trains seeds for the chain asked for."""
+    ends = [word for key in ("base", "tip") if (link := getattr(options, key)) for word in (f"--{key}", link)]
+    return shlex.join(["vision-ik", "train", options.name, *ends])
 
 
 def _joint_row(robot: RobotModel, i: int) -> tuple[str, ...]:
@@ -135,9 +202,3 @@ def _entry(robot: RobotModel) -> CatalogueEntry | None:
     """Return the catalogue's entry of the file the arm was read from."""
     entry = catalogue().get(robot.name)
     return entry if entry is not None and entry.urdf_path == robot.urdf_path else None
-
-
-def _has_weights(robot: RobotModel) -> bool:
-    from vision_ik.ik.weights_file import find_shipped
-
-    return find_shipped(robot) is not None
