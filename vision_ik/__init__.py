@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vision_ik.control import servo as servo
     from vision_ik.errors import VisionIkError as VisionIkError
     from vision_ik.ik import HybridSolver as HybridSolver
+    from vision_ik.ik import IkTask as IkTask
     from vision_ik.ik import load_solver as load_solver
     from vision_ik.rig import Rig as Rig
     from vision_ik.rig import load_rig as load_rig
@@ -43,6 +44,7 @@ _HOME = {
     "IkBatch": "types",
     "IkSolution": "types",
     "IkStatus": "types",
+    "IkTask": "ik",
     "JointCommand": "types",
     "JointState": "types",
     "PoseEstimate": "types",

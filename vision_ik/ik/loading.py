@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vision_ik.ik.collision import CollisionModel
 from vision_ik.ik.seeds import NO_NET, Net
 from vision_ik.ik.solver import HybridSolver, make_solver
 from vision_ik.ik.variants import WORTH, LearnedSeeds, first_shot, is_exact, random_shot
@@ -25,6 +26,7 @@ def load_solver(
     restarts: int = 40,
     seed: int = 0,
     threads: int = 1,
+    self_collision: bool | CollisionModel = False,
 ) -> HybridSolver:
     """Return the solver of an arm, with learned seeds where there are any.
 
@@ -44,6 +46,8 @@ def load_solver(
         restarts: Random postures tried when no other seed converges.
         seed: Of the random postures.
         threads: Threads a batch may use.
+        self_collision: Whether solutions in which the arm touches itself are rejected, by the capsules of its URDF;
+            or a model with a margin or pairs of your own.
 
     Raises:
         RobotError: The robot is unknown or its URDF cannot be used.
@@ -68,6 +72,7 @@ def load_solver(
         restarts=restarts,
         seed=seed,
         threads=threads,
+        self_collision=self_collision,
     )
 
 

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.kernels import LENGTH, pose_error, solve6
+from vision_ik.ik.kernels import solve6
+from vision_ik.ik.task import Goal
+from vision_ik.ik.task_kernels import linearise
 from vision_ik.robots import RobotModel
 from vision_ik.robots.kernels import Bools, fk_jacobian
 from vision_ik.types import Floats, IkSolution, IkStatus
 
+CONVERGED, INVALID = int(IkStatus.CONVERGED), int(IkStatus.INVALID)
 LIMITED, UNREACHABLE, SINGULAR = int(IkStatus.LIMITED), int(IkStatus.UNREACHABLE), int(IkStatus.SINGULAR)
 
 AT_LIMIT = 1e-9
@@ -45,13 +49,13 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compiled
-def classify(chain: Chain, target: Floats, q: Floats) -> int:
-    """Return LIMITED, SINGULAR or UNREACHABLE for the closest posture ``q`` (n,) to a pose that was not reached."""
+def classify(chain: Chain, goal: Goal, target: Floats, q: Floats) -> int:
+    """Return LIMITED, SINGULAR or UNREACHABLE for the closest posture ``q`` (n,) to a target that was not reached."""
     n = q.shape[0]
-    if beyond_reach(chain, target):
+    if beyond_reach(chain, goal, target):
         return UNREACHABLE
     J, e, g = np.empty((6, n)), np.empty(6), np.empty(n)
-    _gradient(chain, target, q, J, e, g)
+    _gradient(chain, goal, target, q, J, e, g)
     free = np.ones(n, np.bool_)
     blocked = False
     for i in range(n):
@@ -69,37 +73,47 @@ def classify(chain: Chain, target: Floats, q: Floats) -> int:
         return LIMITED
     if left < STUCK_SHARE * squared:
         return SINGULAR if _is_slow(J) else UNREACHABLE
-    return SINGULAR if _bends_down(chain, target, q, J, e, g, free, np.sqrt(squared)) else UNREACHABLE
+    return SINGULAR if _bends_down(chain, goal, target, q, J, e, g, free, np.sqrt(squared)) else UNREACHABLE
 
 
 @_compiled
-def beyond_reach(chain: Chain, target: Floats) -> bool:
+def classify_many(chain: Chain, goal: Goal, targets: Floats, q: Floats, status: NDArray[np.int64]) -> None:
+    """Classify every target (N, 4, 4) whose ``status`` (N,) tells neither success nor an invalid one, in place."""
+    for k in range(targets.shape[0]):
+        if status[k] != CONVERGED and status[k] != INVALID:
+            status[k] = classify(chain, goal, targets[k], q[k])
+
+
+@_compiled
+def beyond_reach(chain: Chain, goal: Goal, target: Floats) -> bool:
     """Return whether the last joint would have to be farther from the first than the stretched chain is long."""
+    if max(goal.bands[0], goal.bands[1], goal.bands[2]) > 0.0:
+        return False
+    oriented = max(goal.bands[3], goal.bands[4], goal.bands[5]) == 0.0
     first, last = chain.fixed[0], chain.fixed[-1]
-    squared = 0.0
+    squared, tool = 0.0, 0.0
     for i in range(3):
-        # Origin of the last joint: T_base_tip inv(T_last_tip), minus that of the first.
         p = target[i, 3] - first[i, 3]
-        for j in range(3):
-            for k in range(3):
-                p -= target[i, j] * last[k, j] * last[k, 3]
+        tool += last[i, 3] ** 2
+        if oriented:  # the origin of the last joint: T_base_tip inv(T_last_tip)
+            for j in range(3):
+                for k in range(3):
+                    p -= target[i, j] * last[k, j] * last[k, 3]
         squared += p * p
-    return squared > chain.reach**2
+    return np.sqrt(squared) > chain.reach + (0.0 if oriented else np.sqrt(tool))
 
 
 @_compiled
-def _gradient(chain: Chain, target: Floats, q: Floats, J: Floats, e: Floats, g: Floats) -> None:
+def _gradient(chain: Chain, goal: Goal, target: Floats, q: Floats, J: Floats, e: Floats, g: Floats) -> None:
     """Write the weighted ``J`` (6, n) and ``e`` (6,), and ``g = J^T e`` (n,), the way down of ``|e|^2 / 2``."""
     T = np.empty((4, 4))
     fk_jacobian(chain.fixed, chain.prismatic, q, T, J)
-    pose_error(target, T, e)
-    for r in range(3):
-        e[r] /= LENGTH
-        for i in range(q.shape[0]):
-            J[r, i] /= LENGTH
+    linearise(goal, target, T, J, e, 0.0, 0.0)
     for i in range(q.shape[0]):
         g[i] = 0.0
         for r in range(6):
+            if goal.mobility[i] == 0.0:
+                J[r, i] = 0.0
             g[i] += J[r, i] * e[r]
 
 
@@ -158,7 +172,7 @@ def _is_slow(J: Floats) -> bool:
 
 @_compiled
 def _bends_down(
-    chain: Chain, target: Floats, q: Floats, J: Floats, e: Floats, g: Floats, free: Bools, size: float
+    chain: Chain, goal: Goal, target: Floats, q: Floats, J: Floats, e: Floats, g: Floats, free: Bools, size: float
 ) -> bool:
     """Return whether ``|e|^2 / 2`` falls along some direction of the free joints, to second order.
 
@@ -172,9 +186,9 @@ def _bends_down(
             H[i, i] = 1.0
             continue
         moved[i] = q[i] + NUDGE
-        _gradient(chain, target, moved, J, e, ahead)
+        _gradient(chain, goal, target, moved, J, e, ahead)
         moved[i] = q[i] - NUDGE
-        _gradient(chain, target, moved, J, e, behind)
+        _gradient(chain, goal, target, moved, J, e, behind)
         moved[i] = q[i]
         for j in range(n):
             if free[j]:

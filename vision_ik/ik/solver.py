@@ -10,22 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vision_ik.errors import InvalidPoseError
-from vision_ik.ik import search
+from vision_ik.ik import reasons, search, selection
 from vision_ik.ik.chain import Chain, make_chain
+from vision_ik.ik.collision import CollisionModel
+from vision_ik.ik.collision_kernels import posture_collides
+from vision_ik.ik.objective import Objective, check_objective
 from vision_ik.ik.packed import Packed, pack
 from vision_ik.ik.seeds import NO_NET, Net
+from vision_ik.ik.task import Goal, IkTask, Locked, Weights, make_goal
+from vision_ik.ik.task_search import NO_SHAPE, Arm
 from vision_ik.ik.variants import LearnedSeeds
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform, TransformLike
 from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
 
 _STATUS = tuple(IkStatus)
-_APART = 1e-3
-"""[rad, m] Solutions of a non-redundant arm that differ less are the same."""
-_APART_REDUNDANT = 0.3
-"""[rad, m] Spacing of the samples on the self-motion of a redundant arm."""
-_MOST = 64
-"""Distinct solutions listed at most."""
 _CHUNK = 256
 """Targets a thread takes at a time."""
 
@@ -53,49 +52,88 @@ class HybridSolver:
     """Threads a batch may use."""
     seeds: LearnedSeeds | None = None
     """Where ``net`` comes from and what it is worth on this arm; None where seeds are random by choice."""
+    collision: CollisionModel | None = None
+    """Keeps solutions in which the arm touches itself from being given; None if that does not matter."""
 
     @property
     def learned(self) -> bool:
         """Whether seeds come from a trained network."""
         return self.net.rank.shape[1] > 0
 
-    def solve(self, T_base_tool: TransformLike, q_start: ArrayLike | None = None) -> IkSolution:
+    def solve(
+        self,
+        T_base_tool: TransformLike,
+        q_start: ArrayLike | None = None,
+        *,
+        task: IkTask | None = None,
+        objective: Objective = "near",
+        locked: Locked | None = None,
+        joint_weights: Weights | None = None,
+    ) -> IkSolution:
         """Return joint angles for a pose of the tool, near ``q_start``, or the closest posture with the reason.
 
         A start whose pose is near the target is followed without a change of posture. Otherwise the
         network's plausible seeds are refined, those nearest to the start first, until one converges; the
-        solution is near the start, not proven nearest: `solve_all` lists what there is.
+        solution is near the start, not proven nearest: ``objective="nearest"`` looks at every branch, and goes down
+        the self-motion of a redundant arm, at some ten times the cost.
 
         Args:
             T_base_tool: Target pose of the tool in the base frame.
             q_start: (n,) posture to stay near [rad, m], moved inside the limits first; home if None.
+            task: What of the pose has to be reached: see `IkTask`. The solution's errors are what is left of
+                that, beyond its dead bands.
+            objective: Which solution is wanted: see `vision_ik.ik.objective.Objective`.
+            locked: Joints that must not move: names mapped to where they are held, None for the start's value;
+                or names alone.
+            joint_weights: By name, or (n,): a joint of weight 2 moves a quarter as readily in a step, and counts
+                twice in the distance to the start.
 
         Raises:
             InvalidPoseError: The target is not a finite rigid transform.
-            ValueError: ``q_start`` has another length, or is not finite.
+            ValueError: ``q_start`` has another length, or is not finite; an option makes no sense.
         """
         begin = perf_counter()
         matrix = _matrix(T_base_tool)
         start = np.array(self.robot.home if q_start is None else q_start, dtype=np.float64)
         if start.shape != (self.chain.lower.shape[0],):
             raise ValueError(f"q_start must have shape ({self.robot.n},), not {start.shape}.")
-        q, status, m, rad, kind, steps = search.solve_single(
-            self.packed, self.settings, matrix, start, q_start is not None
-        )
+        if task is None and objective == "near" and locked is None and joint_weights is None:
+            q, status, m, rad, kind, steps = search.solve_single(
+                self.packed, self.settings, matrix, start, q_start is not None
+            )
+            if status != search.CONVERGED and status != search.INVALID:
+                status = reasons.classify(self.chain, make_goal(self.robot), matrix, q)
+            elif self.collision is not None and status == search.CONVERGED and self._collides(q):
+                q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, make_goal(self.robot))
+        else:
+            goal = make_goal(self.robot, task, locked, joint_weights)
+            q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, goal, objective)
         if status == search.INVALID:
             _complain(matrix, start)
-        q.setflags(write=False)
-        return _solution(q, _STATUS[status], m, rad, search.SEED_NAMES[kind], steps, perf_counter() - begin)
+        return _solved(q, status, m, rad, kind, steps, perf_counter() - begin)
 
-    def solve_batch(self, Ts_base_tool: ArrayLike, q_start: ArrayLike | None = None) -> IkBatch:
+    def solve_batch(
+        self,
+        Ts_base_tool: ArrayLike,
+        q_start: ArrayLike | None = None,
+        *,
+        task: IkTask | None = None,
+        objective: Objective = "near",
+        locked: Locked | None = None,
+        joint_weights: Weights | None = None,
+    ) -> IkBatch:
         """Solve (N, 4, 4) poses, each as `solve` would; invalid ones get NaN and ``IkStatus.INVALID``.
 
         Args:
             Ts_base_tool: Target poses of the tool in the base frame.
             q_start: (n,) for all or (N, n) [rad, m]; home if None.
+            task: See `solve`, as for the other options; those but "near" cost a Python call a target.
+            objective: See `solve`.
+            locked: See `solve`.
+            joint_weights: See `solve`.
 
         Raises:
-            ValueError: Shapes do not fit.
+            ValueError: Shapes do not fit, or an option makes no sense.
         """
         matrices = np.array(Ts_base_tool, dtype=np.float64, order="C")
         if matrices.size == 0:
@@ -106,68 +144,102 @@ class HybridSolver:
             raise ValueError(f"Targets must have shape (N, 4, 4), not {matrices.shape}.")
         if starts.ndim != 2 or starts.shape[1] != n or (len(starts) not in (1, count)):
             raise ValueError(f"q_start must have shape ({n},) or ({count}, {n}), not {starts.shape}.")
+        plain = task is None and objective == "near" and locked is None and joint_weights is None
+        plain = plain and self.collision is None
+        check_objective(objective)
+        goal = make_goal(self.robot, task, locked, joint_weights)
         q, errors = np.empty((count, n)), np.empty((count, 2))
         status, steps = np.empty(count, np.int64), np.empty(count, np.int64)
 
-        def work(begin: int) -> None:
-            part = slice(begin, begin + size)
-            search.solve_many(
-                self.chain,
-                self.net,
-                self.settings,
-                matrices[part],
-                starts[part] if len(starts) > 1 else starts,
-                q_start is not None,
-                q[part],
-                status[part],
-                errors[part],
-                steps[part],
-            )
+        def work(part: slice) -> None:
+            own = starts[part] if len(starts) > 1 else starts
+            out = q[part], status[part], errors[part], steps[part]
+            if plain:
+                search.solve_many(self.chain, self.net, self.settings, matrices[part], own, q_start is not None, *out)
+                reasons.classify_many(self.chain, goal, matrices[part], q[part], status[part])
+            else:
+                selection.solve_many(self._arm, goal, objective, matrices[part], own, q_start is not None, out)
 
-        size = _CHUNK if self.threads > 1 else max(count, 1)
         if self.threads > 1 and count > _CHUNK:
             with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(work, range(0, count, size)))
+                list(pool.map(work, [slice(begin, begin + _CHUNK) for begin in range(0, count, _CHUNK)]))
         elif count:
-            size = count
-            work(0)
+            work(slice(0, count))
         return IkBatch(q=q, status=status, position_error=errors[:, 0], rotation_error=errors[:, 1], iterations=steps)
 
-    def solve_all(self, T_base_tool: TransformLike, q_start: ArrayLike | None = None) -> list[IkSolution]:
+    def solve_all(
+        self,
+        T_base_tool: TransformLike,
+        q_start: ArrayLike | None = None,
+        *,
+        task: IkTask | None = None,
+        locked: Locked | None = None,
+        joint_weights: Weights | None = None,
+        whole_turns: bool = False,
+        spacing: float = selection.SPACING,
+        most: int | None = None,
+    ) -> list[IkSolution]:
         """Return distinct solutions, nearest to ``q_start`` (home if None) first; empty if there is none.
 
-        Every head and ``settings.restarts`` random postures are refined. Postures that differ by whole turns count
-        as one. A redundant arm has a continuum of solutions: samples at least 0.3 rad apart are returned.
+        Where solutions are isolated, each is listed. Where they form a continuum (a redundant arm, a task that leaves
+        something free) the self-motions are walked, and samples spread evenly over them are listed.
+
+        Args:
+            T_base_tool: Target pose of the tool in the base frame.
+            q_start: (n,) posture to measure from [rad, m], moved inside the limits first; home if None.
+            task: See `solve`.
+            locked: See `solve`.
+            joint_weights: See `solve`.
+            whole_turns: Whether postures that differ by whole turns of a joint are listed one by one. By default
+                the one nearest to the start stands for them: they look alike, and an arm with six joints of two
+                turns each has 64 for every branch.
+            spacing: Of samples in joint space [rad, m].
+            most: Solutions listed at most; if None, 64 samples of self-motions, or all branches (512 with their turns).
 
         Raises:
             InvalidPoseError: The target is not a finite rigid transform.
-            ValueError: ``q_start`` has another length, or is not finite.
+            ValueError: ``q_start`` has another length, or is not finite; an option makes no sense.
         """
         begin = perf_counter()
         matrix = _matrix(T_base_tool)
         start = np.array(self.robot.home if q_start is None else q_start, dtype=np.float64)
         if start.shape != (self.robot.n,) or not np.isfinite(start).all():
             raise ValueError(f"q_start must be ({self.robot.n},) finite numbers, not {start!r}.")
-        start = np.clip(start, self.chain.lower, self.chain.upper)
-        q, info = np.empty((_MOST, self.robot.n)), np.empty((_MOST, 4))
-        apart = _APART if self.robot.n <= 6 else _APART_REDUNDANT
-        count = search.solve_distinct(self.chain, self.net, self.settings, matrix, start, apart, q, info)
-        if count < 0:
+        if not spacing > 0.0 or (most is not None and most < 1):
+            raise ValueError(f"spacing ({spacing}) must be positive, and most ({most}) at least 1.")
+        found = selection.list_all(
+            self._arm,
+            make_goal(self.robot, task, locked, joint_weights),
+            matrix,
+            np.clip(start, self.chain.lower, self.chain.upper),
+            whole_turns=whole_turns,
+            spacing=spacing,
+            most=most,
+        )
+        if found is None:
             _complain(matrix, start)
+            return []
         duration = perf_counter() - begin
-        nearest_first = np.argsort(np.linalg.norm(q[:count] - start, axis=1), kind="stable")
-        return [
-            IkSolution(
-                q=q[k],
-                status=IkStatus.CONVERGED,
-                position_error=float(info[k, 0]),
-                rotation_error=float(info[k, 1]),
-                seed=search.SEED_NAMES[int(info[k, 2])],
-                iterations=int(info[k, 3]),
-                duration=duration,
-            )
-            for k in nearest_first
-        ]
+        return [_solved(*answer, duration) for answer in found]
+
+    def explain(self, solution: IkSolution) -> str:
+        """Return one sentence on how a solve ended, with the joints that hold it back and what is missing."""
+        return reasons.explain(self.robot, solution)
+
+    @property
+    def _arm(self) -> Arm:
+        return Arm(self.chain, self.net, self.settings, NO_SHAPE if self.collision is None else self.collision.arrays)
+
+    def _collides(self, q: Floats) -> bool:
+        return self.collision is not None and posture_collides(
+            self.collision.arrays, self.chain.fixed, self.chain.prismatic, q
+        )
+
+    def _search(
+        self, matrix: Floats, start: Floats, has_start: bool, goal: Goal, objective: Objective = "near"
+    ) -> selection.Answer:
+        check_objective(objective)
+        return selection.solve(self._arm, goal, objective, matrix, start, has_start)
 
 
 def make_solver(
@@ -181,6 +253,7 @@ def make_solver(
     restarts: int = 40,
     seed: int = 0,
     threads: int = 1,
+    self_collision: bool | CollisionModel = False,
 ) -> HybridSolver:
     """Return a solver for ``robot`` with the seeds of ``net``.
 
@@ -209,6 +282,7 @@ def make_solver(
         packed=pack(chain, net),
         threads=threads,
         seeds=seeds,
+        collision=CollisionModel.from_robot(robot) if self_collision is True else self_collision or None,
     )
 
 
@@ -218,12 +292,14 @@ _SET = tuple(
 )
 
 
-def _solution(*values: object) -> IkSolution:
-    """Return an IkSolution of values in field order that need no checking.
+def _solved(q: Floats, status: int, m: float, rad: float, kind: int, steps: int, duration: float) -> IkSolution:
+    """Return an IkSolution of values that need no checking.
 
     Its constructor copies and checks ``q``, which costs 3 us: as much as the solve itself.
     """
+    q.setflags(write=False)
     solution = IkSolution.__new__(IkSolution)
+    values = q, _STATUS[status], m, rad, search.SEED_NAMES[kind], steps, duration
     for put, value in zip(_SET, values, strict=True):
         put(solution, value)
     return solution
