@@ -13,6 +13,7 @@ Needs ``warp-lang`` (``pip install "vision-ik[cuda]"``), which is imported when 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,15 +23,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from vision_ik.errors import MissingDependencyError
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.reasons import classify
+from vision_ik.ik.reasons import classify_many
 from vision_ik.ik.search import Settings, random_posture
 from vision_ik.ik.seeds import FEATURES, Net
+from vision_ik.ik.task import Goal, Rotation
 from vision_ik.types import Floats
 
 CHUNK = 1 << 19
 """Targets on the device at a time: about 250 MB for seven joints."""
 FIRST_STEPS = 12
 """Steps in the first round: a warp waits for its slowest thread, so hopeless seeds are dropped early."""
+OPEN = -1
+"""Status of a target that is not solved yet."""
 BLOCK = 128
 """Threads in a block: small, since refinement fills the registers."""
 _SEED_ZERO, _NO_SLOT = -1, 1 << 30
@@ -137,7 +141,8 @@ class CudaBatch:
         """Solve targets that are on the device already, and leave the solutions there.
 
         Args:
-            Ts_base_tool: (N, 4, 4) contiguous float64 array of Warp, or one that speaks DLPack (torch, CuPy, JAX).
+            Ts_base_tool: (N, 4, 4) float64 array of Warp, or one that speaks DLPack (torch, CuPy, JAX); copied only
+                where it is not contiguous.
             q_start: (n,) for all or (N, n) likewise: postures to stay near.
             home: (n,) where to begin without ``q_start``, an ordinary array.
 
@@ -160,6 +165,7 @@ class CudaBatch:
                 steps=solutions.steps[part],
             )
             self._run(Ts[part], starts if len(starts) == 1 else starts[part], q_start is not None, views)
+        self._wp.synchronize_device(self._device)  # the caller may read and free on another stream
         return solutions
 
     def _run(self, Ts: Any, starts: Any, has_start: bool, solutions: DeviceSolutions) -> None:
@@ -226,9 +232,8 @@ class CudaBatch:
         self._launch(self._kernels.pick, rows, items, work.targets, solutions.q, targets, q)
         matrices = np.tile(np.eye(4), (rows, 1, 1))
         matrices[:, :3] = targets.numpy()
-        status = np.array(
-            [classify(self._chain, T, joints) for T, joints in zip(matrices, q.numpy(), strict=True)], np.int64
-        )
+        status = np.full(rows, OPEN)
+        classify_many(self._chain, _whole_pose(self.n), matrices, q.numpy(), status)
         self._launch(self._kernels.put, rows, items, self._upload(status, self._wp.int64), solutions.status)
 
     def _workspace(self, count: int) -> _Work:
@@ -279,10 +284,9 @@ class CudaBatch:
             whole = (1, *shape)
         if whole[1:] != shape or len(whole) != len(shape) + 1:
             raise ValueError(f"{name} must have shape (N, {', '.join(map(str, shape))}), not {whole}.")
-        if scalar is not self._wp.float64 or not array.is_contiguous or array.device != self._device:
-            raise ValueError(
-                f"{name} must be contiguous float64 on {self._device}, not {scalar.__name__} on {array.device}."
-            )
+        if scalar is not self._wp.float64 or array.device != self._device:
+            raise ValueError(f"{name} must be float64 on {self._device}, not {scalar.__name__} on {array.device}.")
+        array = array.contiguous()
         return self._wp.array(
             ptr=array.ptr, shape=whole[0], dtype=dtype, device=self._device, deleter=None, capacity=array.capacity
         )
@@ -309,7 +313,7 @@ class _Work:
 def _warp() -> Any:
     """Import Warp, and keep it from reporting every kernel it loads."""
     try:
-        import warp as wp
+        wp: Any = importlib.import_module("warp")  # an extra: type checkers may not find it
     except ImportError as error:
         raise MissingDependencyError(
             "Batches on CUDA need Warp, which is not installed.", 'pip install "vision-ik[cuda]".'
@@ -358,3 +362,11 @@ def _random_postures(chain: Chain, settings: Settings) -> Floats:
     for posture in postures:
         state = np.uint64(random_posture(chain, state, posture))
     return postures
+
+
+def _whole_pose(n: int) -> Goal:
+    """Return the goal of reaching the pose in full with all joints, the only one here."""
+    goal = Goal(int(Rotation.VECTOR), np.zeros(6), 0.0, np.ones(n), np.full(n, np.nan), n > 6)
+    for array in (goal.bands, goal.mobility, goal.hold):  # writable ones are another type to numba
+        array.setflags(write=False)
+    return goal

@@ -1,3 +1,4 @@
+# type: ignore  # Warp compiles the functions below; types are values in them, which a type checker cannot follow.
 # No `from __future__ import annotations`: Warp reads the types of its functions from their annotations.
 """The stages of a batched solve as Warp kernels: begin, (propose,) attempt, choose, gather what is left."""
 
@@ -6,6 +7,7 @@ from typing import Any, NamedTuple
 
 import warp as wp
 
+from vision_ik.ik.cuda import OPEN
 from vision_ik.ik.cuda_refine import (
     COARSE,
     Pose,
@@ -23,8 +25,6 @@ from vision_ik.ik.cuda_refine import (
 from vision_ik.ik.kernels import LENGTH
 from vision_ik.ik.search import CONVERGED, HOLD_COST, HOLD_MARGIN, INVALID, NEAR_COST, RIGID_TOLERANCE
 
-OPEN = -1
-"""Status of a target that is not solved yet."""
 mat33d, mat44d = wp.types.matrix((3, 3), f64), wp.types.matrix((4, 4), f64)
 vec2d = wp.types.vector(2, f64)
 _WEIGHT2 = 1.0 / LENGTH**2
@@ -77,7 +77,7 @@ def rigid(matrix: mat44d):
     return valid, T
 
 
-@wp.kernel(module=warp_module("gather"), enable_backward=False)
+@wp.kernel(module=warp_module("gather"), enable_backward=False, grid_stride=False)
 def gather(status: wp.array(dtype=wp.int64), count: wp.array(dtype=i32), items: wp.array(dtype=i32)):
     """Write the indices of open targets to ``items``, in any order, and their number to ``count``."""
     item = wp.tid()
@@ -85,7 +85,7 @@ def gather(status: wp.array(dtype=wp.int64), count: wp.array(dtype=i32), items: 
         items[wp.atomic_add(count, 0, 1)] = item
 
 
-@wp.kernel(module=warp_module("gather"), enable_backward=False)
+@wp.kernel(module=warp_module("gather"), enable_backward=False, grid_stride=False)
 def put(items: wp.array(dtype=i32), values: wp.array(dtype=wp.int64), status: wp.array(dtype=wp.int64)):
     """Write ``values`` (rows,) to the items they belong to."""
     row = wp.tid()
@@ -104,7 +104,7 @@ def _begin(n: int, module: Any) -> Any:
     Arm, Joints, Joints32 = types.arm, types.joints, types.joints32
     measure = measure_of(n, f32)
 
-    @wp.kernel(module=module, name=f"begin{n}", enable_backward=False)
+    @wp.kernel(module=module, name=f"begin{n}", enable_backward=False, grid_stride=False)
     def begin(
         arm: Arm,
         has_start: int,
@@ -164,7 +164,7 @@ def _attempt(n: int, module: Any) -> Any:
     Arm, Joints, Joints32 = types.arm, types.joints, types.joints32
     coarse, fine, unwind = refine_of(n, f32), refine_of(n, f64), unwind_of(n)
 
-    @wp.kernel(module=module, name=f"attempt{n}", enable_backward=False)
+    @wp.kernel(module=module, name=f"attempt{n}", enable_backward=False, grid_stride=False)
     def attempt(
         arm: Arm,
         limit: int,
@@ -220,7 +220,7 @@ def _attempt(n: int, module: Any) -> Any:
 def _choose(n: int, module: Any) -> Any:
     Joints = types_of(n).joints
 
-    @wp.kernel(module=module, name=f"choose{n}", enable_backward=False)
+    @wp.kernel(module=module, name=f"choose{n}", enable_backward=False, grid_stride=False)
     def choose(
         hold: int,
         start_slot: int,
@@ -255,8 +255,10 @@ def _choose(n: int, module: Any) -> Any:
                 if done or cost < score:
                     best = slot
                     score = cost
+        if status[item] != wp.int64(OPEN):
+            return
         steps[item] = steps[item] + wp.int64(total)
-        if best >= 0 and status[item] == wp.int64(OPEN):
+        if best >= 0:
             q[item] = postures[row, best]
             errors[item] = vec2d(f64(results[row, best][0]), f64(results[row, best][1]))
             scores[item] = score
@@ -269,7 +271,7 @@ def _choose(n: int, module: Any) -> Any:
 def _pick(n: int, module: Any) -> Any:
     Joints = types_of(n).joints
 
-    @wp.kernel(module=module, name=f"pick{n}", enable_backward=False)
+    @wp.kernel(module=module, name=f"pick{n}", enable_backward=False, grid_stride=False)
     def pick(
         items: wp.array(dtype=i32),
         targets: wp.array(dtype=Pose),

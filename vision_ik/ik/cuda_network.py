@@ -1,3 +1,4 @@
+# type: ignore  # Warp compiles the functions below; types are values in them, which a type checker cannot follow.
 # No `from __future__ import annotations`: Warp reads the types of its functions from their annotations.
 """The seed network as Warp functions, one thread a target: `vision_ik.ik.seeds`.
 

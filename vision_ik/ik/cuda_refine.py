@@ -1,3 +1,4 @@
+# type: ignore  # Warp compiles the functions below; types are values in them, which a type checker cannot follow.
 # No `from __future__ import annotations`: Warp reads the types of its functions from their annotations.
 """Refinement as Warp functions, one thread a posture: the formulae of `vision_ik.ik.kernels`.
 
@@ -344,7 +345,7 @@ def unwind_of(n: int) -> Any:
             if ((arm.prismatic >> i) & 1) == 0:
                 turns = wp.round((reference[i] - q[i]) / _TURN)
                 # Limits cut the way short: fewer turns in the same direction.
-                while turns != f64(0.0):
+                while wp.abs(turns) > f64(0.5):  # ends for NaN too
                     turned = q[i] + _TURN * turns
                     if turned >= arm.lower[i] and turned <= arm.upper[i]:
                         q[i] = turned

@@ -1,3 +1,4 @@
+# type: ignore  # Warp compiles the functions below; types are values in them, which a type checker cannot follow.
 # No `from __future__ import annotations`: Warp reads the types of its functions from their annotations.
 """Learned seeds as Warp functions, one thread a target: which heads go first, and the postures they stand for."""
 
@@ -122,7 +123,12 @@ def propose_kernel(shape: Shape) -> Any:
             distance += d * d
         return distance
 
-    @wp.kernel(module=warp_module(f"propose_{shape.key}"), name=f"propose_{shape.key}", enable_backward=False)
+    @wp.kernel(
+        module=warp_module(f"propose_{shape.key}"),
+        name=f"propose_{shape.key}",
+        enable_backward=False,
+        grid_stride=False,
+    )
     def propose(
         arm: Arm,
         W: Weights,
