@@ -40,6 +40,7 @@ PARTS = (
 """From nothing to the reference, each part alone or left out."""
 
 IDEAS = (
+    replace(REFERENCE, name="reference, judge blind to steps", grade=1.0),
     replace(REFERENCE, name="reference + FK loss on the winner", fk_weight=1.0),
     replace(REFERENCE, name="reference + loss through 1 step", unrolled=1),
     replace(REFERENCE, name="reference + loss through 2 steps", unrolled=2),
@@ -61,9 +62,9 @@ SIZES = (
     replace(REFERENCE, name="64 x 2, 64 heads", heads=64),
     replace(REFERENCE, name="64 x 2, judge without the pose", judge_sees_pose=False),
     replace(REFERENCE, name="64 x 2, judge of 96", judges=96),
-    replace(REFERENCE, name="64 x 2, linear judge", judges=0),
+    replace(REFERENCE, name="64 x 2, batches of 2048", batch=2048),
 )
 """How much of what."""
 
-RIVALS = (REFERENCE, *(design for design in SIZES if design.name in {"64 x 3", "48 x 2", "64 x 2, judge of 96"}))
+RIVALS = (REFERENCE, *(design for design in SIZES if design.name in {"64 x 3", "48 x 2"}))
 """Worth a longer training."""

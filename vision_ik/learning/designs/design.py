@@ -35,7 +35,7 @@ class Design:
     """Units of the judge's hidden layer; 0: the judge is linear in the last hidden layer."""
     judge_sees_pose: bool = True
     """Whether the judge sees the network's input beside the last hidden layer."""
-    grade: float = 1.0
+    grade: float = 0.8
     """What a head's success is worth to the judge, for each step taken: below 1, quick heads rank higher."""
     fk_weight: float = 0.0
     """Weight of the winner's squared pose error (FK consistency)."""
@@ -46,8 +46,8 @@ class Design:
     condition: Condition = ""
     samples: int = 1
     """Draws of a flow, or grid values of the condition."""
-    batch: int = 2048
-    learning_rate: float = 3e-3
+    batch: int = 512
+    learning_rate: float = 6e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -23,7 +23,7 @@ from vision_ik.learning.designs.schedule import descend, until_spent
 
 ELBOW = 2
 """Index of the joint that stands for the redundancy of seven; closed forms lock the same one."""
-_SHARES = {"cover": 0.25, "settle": 0.4, "judge": 0.35}
+_SHARES = {"cover": 0.1, "settle": 0.4, "judge": 0.5}
 """Of the budget; stages that a design does without leave theirs to the others."""
 _OTHERS, _WINNER, _EXPLORE, _CALIBRATION, _FLOOR = 0.05, 0.03, 0.25, 0.1, 1e-3
 """As in `vision_ik.learning.stages`."""
