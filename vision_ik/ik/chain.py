@@ -7,11 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_ik.errors import RobotError
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
 
 HALF_TURN = float(np.pi)
+MOST_JOINTS = 63
+"""The active set of a step is a word of 64 bits."""
 SMALLEST_HALF = 1e-12
 """[rad], [m] Least half range, so that one may divide by that of a joint which is held in place."""
 
@@ -38,7 +41,17 @@ class Chain(NamedTuple):
 
 
 def make_chain(robot: RobotModel, T_flange_tool: Transform | None = None) -> Chain:
-    """Return the arrays of ``robot`` carrying a tool, read-only."""
+    """Return the arrays of ``robot`` carrying a tool, read-only.
+
+    Raises:
+        RobotError: The arm has too many joints.
+    """
+    if robot.n > MOST_JOINTS:
+        raise RobotError(
+            f"{robot.name} has {robot.n} joints, and the solver takes at most {MOST_JOINTS}.",
+            "Choose a shorter chain with base= and tip= (--base and --tip on the command line).",
+            joints=robot.n,
+        )
     fixed = np.array(robot.fixed)
     if T_flange_tool is not None:
         fixed[-1] = fixed[-1] @ T_flange_tool.matrix
