@@ -153,3 +153,25 @@ def test_the_list_names_each_bench_and_its_title(three_benches: Path, capsys: py
     assert "zgood" in listing
     assert "Accuracy of one thing" in listing
     assert "median error" not in listing
+
+
+def test_what_a_bench_tells_reaches_its_listener_and_nobody_else() -> None:
+    heard: list[str] = []
+    benches.tell("to nobody")
+    token = benches.listener.set(heard.append)
+    benches.tell("half way")
+    benches.listener.reset(token)
+    benches.tell("to nobody again")
+    assert heard == ["half way"]
+
+
+def test_a_bench_shows_where_it_is(
+    three_benches: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace(
+        "    return [", "    from vision_ik.cli.benches import tell\n    tell('half way')\n    return [", 1
+    )
+    (three_benches / "ztalks.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr("vision_ik.cli.console._PLAIN_INTERVAL", 0.0)
+    assert main(["bench", "ztalks"]) == 0
+    assert "Accuracy of one thing: half way" in capsys.readouterr().err

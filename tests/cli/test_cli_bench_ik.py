@@ -252,13 +252,3 @@ def test_training_waits_for_the_full_level() -> None:
     (figure,) = _ik_extras.training(Level.NORMAL)
     assert np.isnan(figure.value)
     assert "--full" in figure.note
-
-
-def test_without_a_gpu_the_cuda_figure_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> list[object]:
-        raise MissingDependencyError("Warp finds no CUDA device.", "Use a machine with one.")
-
-    monkeypatch.setattr(_ik_extras, "_cuda", missing)
-    (figure,) = _ik_extras.cuda(Level.QUICK)
-    assert np.isnan(figure.value)
-    assert figure.note == "skipped: Warp finds no CUDA device."

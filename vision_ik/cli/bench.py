@@ -137,9 +137,7 @@ def _measure(names: Sequence[str], level: Level) -> list[Outcome]:
                 with stages.stage(name) as stage:
                     module = _load(name)
                     title = cast("str", module.TITLE)
-                    stage.update(title)
-                    bench = cast("Callable[..., Sequence[Figure | Table]]", module.run)
-                    found = bench(level=level)
+                    found = _figures(module, level, stage)
             except Exception as error:  # the other benches' figures must not be lost
                 if len(names) == 1:
                     raise
@@ -158,6 +156,19 @@ def _measure(names: Sequence[str], level: Level) -> list[Outcome]:
                     )
                 )
     return outcomes
+
+
+def _figures(module: ModuleType, level: Level, stage: console.Stage) -> Sequence[Figure | Table]:
+    """Run one bench, while its stage shows what it is at."""
+    title = cast("str", module.TITLE)
+    bench = cast("Callable[..., Sequence[Figure | Table]]", module.run)
+    stage.update(title)
+    token = benches.listener.set(lambda what: stage.update(f"{title}: {what}"))
+    try:
+        return bench(level=level)
+    finally:
+        benches.listener.reset(token)
+        stage.update(title)
 
 
 def _document(outcomes: Sequence[Outcome], level: Level) -> dict[str, object]:

@@ -1,16 +1,22 @@
 """Where every figure in the docs is made: one module a subject, run by ``vision-ik bench NAME``.
 
 A bench module has ``TITLE: str`` and ``run(*, level: Level = Level.NORMAL) -> list[Figure | Table]``.
-Timings are given as ratios within one run, or as CPU time with the machine named.
+Timings are given as ratios within one run, or as CPU time with the machine named. One that takes minutes says with
+``tell`` where it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
 _T = TypeVar("_T")
+
+listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+"""Who hears what `tell` is told."""
 
 Cell: TypeAlias = str | float
 """A word, or a number that is rounded when it is printed."""
@@ -61,3 +67,10 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"Every row of {self.name!r} must have {len(self.columns)} cells.")
+
+
+def tell(what: str) -> None:
+    """Say in a few words what is being measured now, to whoever listens."""
+    hear = listener.get()
+    if hear is not None:
+        hear(what)

@@ -1,4 +1,4 @@
-"""Beyond the catalogue: an arm that was calibrated, an arm nobody has seen, and a GPU."""
+"""Beyond the catalogue: an arm that was calibrated, and an arm nobody has seen."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from vision_ik.cli.benches import Figure, Level
 from vision_ik.cli.benches._ik_judge import make_judge
 from vision_ik.cli.benches._ik_new_arm import write_new_arm
 from vision_ik.cli.benches._ik_targets import Targets
-from vision_ik.cli.benches._ik_timing import Solve, call_in_turns, wall_s
-from vision_ik.errors import MissingDependencyError
+from vision_ik.cli.benches._ik_timing import Solve, call_in_turns
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.robots import RobotModel, load_robot
-from vision_ik.types import Floats, IkStatus
+from vision_ik.types import Floats
 
 _SHIFT_M, _TURN_RAD = 0.3e-3, 1e-3
 """By which each joint of the calibrated arm is off its drawing."""
 _SLOWER = 1.2
 _TRAINING_S = 120.0
 _NEW_ARM_FIRST_SHOT = 0.99
-_CUDA = 5_000_000
 
 
 def calibrated(level: Level) -> list[Figure]:
@@ -80,58 +78,6 @@ def training(level: Level) -> list[Figure]:
             met=share >= _NEW_ARM_FIRST_SHOT,
             note=f"budget {_TRAINING_S:g} s, two threads; took {spent:.0f} s and {trained.cpu_s:.0f} s of CPU time",
         )
-    ]
-
-
-def cuda(level: Level) -> list[Figure]:
-    """Solve a large batch on the GPU, where there is one."""
-    name, target = "panda: batched on CUDA", f"at least {_CUDA:,}"
-    solver = load_solver("panda")
-    targets = Targets.draw(solver.robot, level.pick(quick=10_000, normal=1_000_000, full=1_000_000))
-    try:
-        figures = _cuda(solver, targets)
-    except MissingDependencyError as error:
-        return [Figure(name=name, value=float("nan"), unit="solves/s", target=target, note=f"skipped: {error.cause}")]
-    return figures
-
-
-def _cuda(solver: HybridSolver, targets: Targets) -> list[Figure]:
-    import importlib
-
-    from vision_ik.ik.cuda import CudaBatch
-
-    batch = CudaBatch(solver.chain, solver.net, solver.settings)
-    warp = importlib.import_module("warp")
-    home = solver.robot.home
-    q, status, _, _ = batch.solve(targets.Ts, home=home)
-    solved = int((status == int(IkStatus.CONVERGED)).sum())
-    judge = make_judge(solver.robot)
-    some = slice(0, 20_000)
-    confirmed = 100.0 * float(judge.solved(q[some], targets.Ts[some]).mean())
-    Ts = warp.array(targets.Ts, dtype=warp.float64, device="cuda")
-
-    def on_device() -> None:
-        batch.solve_on_device(Ts, home=home)
-        warp.synchronize()
-
-    on_device()
-    rate, through = solved / wall_s(on_device), solved / wall_s(lambda: batch.solve(targets.Ts, home=home))
-    note = f"{len(targets):,} targets, wall time, best of 3; {confirmed:.3f} % confirmed by {judge.name}"
-    return [
-        Figure(
-            name="panda: batched on CUDA",
-            value=round(rate),
-            unit="solves/s",
-            target=f"at least {_CUDA:,}",
-            met=rate >= _CUDA,
-            note=f"targets and answers on the device; {note}",
-        ),
-        Figure(
-            name="panda: batched on CUDA, from and to the host",
-            value=round(through),
-            unit="solves/s",
-            note=f"NumPy arrays in and out; {note}",
-        ),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vision_ik.cli.benches import Cell, Level, Table
+from vision_ik.cli.benches import Cell, Level, Table, tell
 from vision_ik.cli.benches._ik_judge import Judge, make_judge
 from vision_ik.cli.benches._ik_peers import PEERS
 from vision_ik.cli.benches._ik_peers.runner import Measured, measure_peer
@@ -22,8 +22,10 @@ def tables(arms: Sequence[str], level: Level) -> list[Table]:
     """Run every peer on ``arms`` and return what they did, and what was asked of each."""
     robots = {name: load_robot(name) for name in arms}
     judges = {name: make_judge(robot) for name, robot in robots.items()}
-    measured = {
-        key: measure_peer(
+    measured: dict[str, dict[str, Measured]] = {}
+    for key, peer in PEERS.items():
+        tell(f"peer {peer.name}")
+        measured[key] = measure_peer(
             key,
             arms,
             targets=level.pick(quick=20, normal=250, full=1000),
@@ -31,8 +33,6 @@ def tables(arms: Sequence[str], level: Level) -> list[Table]:
             quick_s=_QUICK_S,
             limit_s=level.pick(quick=2.0, normal=4.0, full=60.0),
         )
-        for key in PEERS
-    }
     rows = [row(robots[name], judges[name], PEERS[key].name, measured[key][name]) for name in arms for key in measured]
     return [
         Table(

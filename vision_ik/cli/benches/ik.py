@@ -7,7 +7,7 @@ calls made from Python, one thread, unless a note says otherwise.
 
 from __future__ import annotations
 
-from vision_ik.cli.benches import Figure, Level, Table, _ik_extras, _ik_ours, _ik_rivals
+from vision_ik.cli.benches import Figure, Level, Table, _ik_extras, _ik_ours, _ik_rivals, tell
 from vision_ik.cli.benches._ik_ablation import Ablation, compare, to_table
 from vision_ik.robots import list_robots
 
@@ -21,9 +21,16 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     arms = _QUICK_ARMS if level is Level.QUICK else list_robots()
     count = level.pick(quick=500, normal=10_000, full=100_000)
     table_size = level.pick(quick=200_000, normal=2_000_000, full=2_000_000)
-    ablations = [compare(name, count=count, table_size=table_size) for name in arms]
-    figures = [figure for ablation in ablations for figure in _ik_ours.figures(ablation, level)]
-    figures += [_wins(ablations), *_ik_extras.calibrated(level), *_ik_extras.training(level), *_ik_extras.cuda(level)]
+    ablations: list[Ablation] = []
+    for name in arms:
+        tell(f"seeds on {name}")
+        ablations.append(compare(name, count=count, table_size=table_size))
+    figures: list[Figure] = []
+    for ablation in ablations:
+        tell(f"batches on {ablation.robot.name}")
+        figures += _ik_ours.figures(ablation, level)
+    tell("other arms")
+    figures += [_wins(ablations), *_ik_extras.calibrated(level), *_ik_extras.training(level)]
     return [*figures, to_table(ablations), _ik_ours.raw_errors(ablations), *_ik_rivals.tables(arms, level)]
 
 
