@@ -23,7 +23,7 @@ _ROOM = 4
 """Samples found for each one listed, so that the listed ones can be spread evenly."""
 _BRANCHES = 512
 """Room for isolated solutions."""
-_RANDOM = 1000
+_RANDOM = 400
 """Random seeds at most when solutions are listed."""
 _PATIENCE = 80
 """Random seeds in a row without a new solution after which no more are expected."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vision_ik.errors import InvalidPoseError
-from vision_ik.ik import reasons, search, selection
+from vision_ik.ik import following, reasons, search, selection
 from vision_ik.ik.chain import Chain, make_chain
 from vision_ik.ik.collision import CollisionModel
 from vision_ik.ik.collision_kernels import posture_collides
@@ -72,7 +72,9 @@ class HybridSolver:
     ) -> IkSolution:
         """Return joint angles for a pose of the tool, near ``q_start``, or the closest posture with the reason.
 
-        A start whose pose is near the target is followed without a change of posture. Otherwise the
+        A start whose pose is near the target is followed without a change of posture; where that cannot be (at a
+        singularity, at a limit) the nearest of all solutions is sought, so that no arm leaps farther than it must,
+        which takes a millisecond or two. Otherwise the
         network's plausible seeds are refined, those nearest to the start first, until one converges; the
         solution is near the start, not proven nearest: ``objective="nearest"`` looks at every branch, and goes down
         the self-motion of a redundant arm, at some ten times the cost.
@@ -98,13 +100,18 @@ class HybridSolver:
         if start.shape != (self.chain.lower.shape[0],):
             raise ValueError(f"q_start must have shape ({self.robot.n},), not {start.shape}.")
         if task is None and objective == "near" and locked is None and joint_weights is None:
-            q, status, m, rad, kind, steps = search.solve_single(
+            q, status, m, rad, kind, steps, leaps = following.solve_single(
                 self.packed, self.settings, matrix, start, q_start is not None
             )
-            if status != search.CONVERGED and status != search.INVALID:
+            if status == search.CONVERGED:
+                if leaps:
+                    goal = make_goal(self.robot)
+                    q, status, m, rad, kind, steps = self._search(matrix, start, True, goal, "nearest")
+                elif self.collision is not None and self._collides(q):
+                    goal = make_goal(self.robot)
+                    q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, goal)
+            elif status != search.INVALID:
                 status = reasons.classify(self.chain, make_goal(self.robot), matrix, q)
-            elif self.collision is not None and status == search.CONVERGED and self._collides(q):
-                q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, make_goal(self.robot))
         else:
             goal = make_goal(self.robot, task, locked, joint_weights)
             q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, goal, objective)

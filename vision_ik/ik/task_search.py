@@ -47,6 +47,8 @@ DONORS = 4
 """Postures that complete a target of which some part is free."""
 DONATED_HEADS = 4
 """Seeds tried for each of them but the first."""
+RESTARTS = 3
+"""Random seeds tried for each that a full pose would get: with a locked joint, fewer of them converge."""
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -198,7 +200,7 @@ def next_seed(
             cursor[0] += 1
             cursor[1] = 0
         return NETWORK
-    if cursor[0] < donors + arm.settings.restarts:
+    if cursor[0] < donors + RESTARTS * arm.settings.restarts:
         cursor[0] += 1
         state[0] = random_posture(arm.chain, state[0], q)
         keep_locked(goal, reference, q)
