@@ -22,8 +22,8 @@ class Options:
     """Train the learned IK seeds of one arm.
 
     Success is the share of random reachable poses solved from the network's first proposal alone, to
-    1e-6 m and rad, inside the limits. Weights and their card are written to --out; the state is kept
-    there while training, so an interrupted run can go on with --resume.
+    1e-6 m and rad, inside the limits. Weights, their card and a map of the workspace are written to --out;
+    the state is kept there while training, so an interrupted run can go on with --resume.
 
     Examples:
       vision-ik train panda
@@ -40,14 +40,14 @@ class Options:
     """Link the chain ends at; by default the catalogue's, or the only leaf of the URDF."""
     out: Path = Path("weights")
     """Folder for the weights and, while training, the checkpoint."""
-    budget: float = 240.0
-    """About how long training may take on two idle cores [s]; it sets the number of steps."""
+    budget: float = 120.0
+    """About how long training may take on two quiet cores [s]; it sets the number of steps, not a clock."""
     seed: int = 0
     """Of everything random: the same seed and budget give the same weights."""
     resume: bool = False
     """Go on from the checkpoint in --out if there is one."""
     threads: int = min(2, os.cpu_count() or 1)
-    """Threads that sample and label."""
+    """Threads in use: one trains, the others sample and label ahead of it. The weights do not depend on it."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -82,8 +82,14 @@ def run(options: Options) -> int:
             on_progress=show,
             command=shlex.join(["vision-ik", *sys.argv[1:]]),
         )
-    facts = {"weights": str(trained.weights), "card": str(trained.card), "cpu_s": trained.cpu_s}
+    facts = {
+        "weights": str(trained.weights),
+        "card": str(trained.card),
+        "picture": str(trained.picture),
+        "cpu_s": round(trained.cpu_s, 1),
+    }
     facts |= trained.evaluation.as_dict()
+    facts |= {f"workspace_{name}": value for name, value in trained.workspace.as_dict().items()}
     if options.json:
         console.write_json(facts)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 from vision_ik.ik.chain import make_chain
 from vision_ik.ik.seeds import Net
 from vision_ik.learning import sampling
+from vision_ik.learning.labelling import Steps, first_shot, label_heads, refine_outputs
 from vision_ik.robots import RobotModel
 
 _SEED = 20_000
@@ -17,7 +18,10 @@ _SEED = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Measured on random reachable poses: one seed each, one refinement, 1e-6 m and 1e-6 rad, inside limits."""
+    """Measured on reachable poses: one seed each, one refinement, 1e-6 m and 1e-6 rad, inside limits.
+
+    Poses are of uniform random joints, but those of the last four shares: see `vision_ik.learning.sampling.RARE`.
+    """
 
     targets: int
     first_shot: float
@@ -29,6 +33,14 @@ class Evaluation:
     iterations_mean: float
     """Steps from the best-ranked head where it converges."""
     iterations_p99: float
+    first_shot_limits: float
+    """Share solved from the best-ranked head where one or two joints stand near a limit."""
+    first_shot_singular: float
+    """The same near singular postures."""
+    first_shot_edge: float
+    """The same near the edge of reach."""
+    first_shot_axis: float
+    """The same near the first joint's axis."""
 
     def as_dict(self) -> dict[str, float]:
         """Return the fields by name, rounded for the card."""
@@ -36,20 +48,29 @@ class Evaluation:
 
 
 def evaluate(robot: RobotModel, net: Net, *, targets: int = 20_000, seed: int = _SEED) -> Evaluation:
-    """Return how well refinement converges from the seeds of ``net``, on poses of uniform random joints."""
+    """Return how well refinement converges from the seeds of ``net``."""
     chain = make_chain(robot)
     rng = np.random.default_rng(seed)
-    poses = sampling.sample(chain, net.symmetric, targets, rng)
-    done, steps = sampling.first_shot(chain, net, poses.q)
-    starts = sampling.sample(chain, False, targets, rng).q
-    outputs = ((starts - chain.centre) / chain.half).astype(np.float32)
-    random_done, _ = sampling.refine_outputs(chain, False, poses.q, outputs)
-    some = sampling.label_heads(chain, net, poses.q[: targets // 10])
+    q = sampling.sample(chain, net.symmetric, targets, rng).q
+    steps = first_shot(chain, net, q)
+    taken = steps[steps > 0]
+    starts = sampling.sample(chain, False, targets, rng).y
+    from_random, _ = refine_outputs(chain, False, q, starts)
+    labels = label_heads(chain, net, q[: targets // 10])
+    rare = {kind: first_shot(chain, net, sampling.rare(chain, kind, targets // 2, rng)) for kind in sampling.RARE}
     return Evaluation(
         targets=targets,
-        first_shot=float(done.mean()),
-        random_start=float(random_done.mean()),
-        any_head=float(some.any(axis=1).mean()),
-        iterations_mean=float(steps[done].mean()) if done.any() else float("nan"),
-        iterations_p99=float(np.percentile(steps[done], 99)) if done.any() else float("nan"),
+        first_shot=_share(steps),
+        random_start=_share(from_random),
+        any_head=float((labels > 0).any(axis=1).mean()),
+        iterations_mean=float(taken.mean()) if len(taken) else float("nan"),
+        iterations_p99=float(np.percentile(taken, 99)) if len(taken) else float("nan"),
+        first_shot_limits=_share(rare["limits"]),
+        first_shot_singular=_share(rare["singular"]),
+        first_shot_edge=_share(rare["edge"]),
+        first_shot_axis=_share(rare["axis"]),
     )
+
+
+def _share(steps: Steps) -> float:
+    return float((steps > 0).mean())

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-FULL_BUDGET_S = 240.0
-"""[s] Budget at which the counts below hold; others scale them."""
+DEFAULT_BUDGET_S = 120.0
+"""[s] Wall time on two quiet cores for which the counts below are; other budgets scale them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,27 +15,33 @@ class Recipe:
     """Sizes and counts of one training; the result follows from these, the seed and the arm alone."""
 
     width: int = 64
-    layers: int = 2
+    layers: int = 1
     heads: int = 32
     judges: int = 64
-    batch: int = 2048
-    cover_steps: int = 4000
+    batch: int = 512
+    cover_steps: int = 6000
     """Winner-takes-all steps: the heads spread over the solutions."""
-    settle_steps: int = 4000
+    settle_steps: int = 18_000
     """Steps in which the heads move to where refinement takes them, and the judge learns from success."""
-    judge_steps: int = 8000
+    judge_steps: int = 28_000
     """Steps of the judge alone, on labels of every head."""
-    judge_poses: int = 240_000
+    judge_poses: int = 400_000
     """Poses of which every head is labelled."""
-    mined_poses: int = 3_000_000
+    mined_poses: int = 7_000_000
     """Poses searched for failures of the best-ranked head."""
+    rare: float = 0.1
+    """Share of poses of rare postures, all kinds together."""
+    near_failures: float = 0.15
+    """Share of the settle stage's poses near earlier failures."""
+    step_price: float = 0.1
+    """Share of a success's worth to the judge that each step of refinement costs."""
     rounds: int = 10
     """Parts of a stage; progress is reported and kept after each."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
 
     @classmethod
     def for_budget(cls, budget_s: float) -> Recipe:
-        """Return the recipe for about this many seconds on two cores.
+        """Return the recipe for about this many seconds of wall time on two quiet cores.
 
         Counts, not the clock, end the training, so that it does not depend on how busy the machine is.
 
@@ -44,7 +50,7 @@ class Recipe:
         """
         if not budget_s > 0.0:
             raise ValueError(f"The budget must be a positive number of seconds, not {budget_s}.")
-        full, share = cls(), budget_s / FULL_BUDGET_S
+        full, share = cls(), budget_s / DEFAULT_BUDGET_S
 
         def scaled(count: int) -> int:
             return max(full.rounds, round(count * share))

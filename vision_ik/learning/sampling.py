@@ -1,29 +1,36 @@
-"""Compiled sampling and labelling: poses from random joints, and what refinement makes of proposals.
+"""Poses to train and to judge on: of random joints, of rare postures, and around failures.
 
-Labels come from the very kernel that solves later, so the network learns what that kernel
-can use rather than a proxy of it.
+Uniform joints seldom come near what makes a pose hard. Each kind of rare posture is the tail of
+the uniform ones by one criterion, so that the kinds mean the same on every arm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.kernels import refine
-from vision_ik.ik.seeds import FEATURES, Floats32, Net, complete, evaluate, features
-from vision_ik.robots.kernels import fk
+from vision_ik.ik.seeds import FEATURES, Floats32, features
+from vision_ik.robots.kernels import fk, fk_jacobian
 from vision_ik.types import Floats
 
 ITERATIONS = 30
 """Steps a seed may take, as in the solver."""
 TOLERANCE = 1e-6
 """[m], [rad]"""
+RARE = ("limits", "singular", "edge", "axis")
+"""One or two joints within 1 % of their range of a limit; of 20 random postures the most singular one, the farthest
+stretched one, and the one whose last joint is nearest to the first axis, where azimuth means little."""
+
+_CANDIDATES = 20
+"""Random postures of which the most extreme one is kept."""
+_NEAR_LIMIT = 0.01
+"""Share of a joint's range that counts as near its limit."""
+_SPREAD = (1e-3, 0.3)
+"""Smallest and largest standard deviation of `perturb`, in units of half a joint's range."""
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -37,7 +44,7 @@ class Poses:
     x: Floats32
     """(N, FEATURES) what the network sees of the pose."""
     y: Floats32
-    """(N, outputs) the proposed joints, in units of half their range from the middle."""
+    """(N, outputs) the joints a head should propose, in units of half their range from the middle."""
 
 
 def has_symmetry(chain: Chain) -> bool:
@@ -52,62 +59,59 @@ def has_symmetry(chain: Chain) -> bool:
 
 def sample(chain: Chain, symmetric: bool, count: int, rng: np.random.Generator) -> Poses:
     """Return ``count`` poses of joints uniform in the range of the seeds."""
-    unit = rng.uniform(-1.0, 1.0, (count, len(chain.lower)))
-    q = chain.centre + chain.half * unit
-    x = np.empty((count, FEATURES), np.float32)
+    return poses_of(chain, symmetric, _uniform(chain, count, rng))
+
+
+def poses_of(chain: Chain, symmetric: bool, q: Floats) -> Poses:
+    """Return the poses that the joints ``q`` (N, n) make."""
+    x = np.empty((len(q), FEATURES), np.float32)
     write_features(chain, symmetric, q, x)
+    unit = (q - chain.centre) / chain.half
     return Poses(q=q, x=x, y=(unit[:, 1:-1] if symmetric else unit).astype(np.float32))
 
 
-def refine_outputs(
-    chain: Chain, symmetric: bool, q: Floats, outputs: Floats32, *, threads: int = 1
-) -> tuple[NDArray[np.bool_], Floats32]:
-    """Refine one proposal (N, outputs) for each pose of ``q`` (N, n).
+def rare(chain: Chain, kind: str, count: int, rng: np.random.Generator) -> Floats:
+    """Return ``count`` postures (count, n) of a kind in `RARE`.
 
-    Returns:
-        Which converged (N,), and the outputs that would have hit the posture reached (N, outputs).
+    Raises:
+        ValueError: There is no such kind.
     """
-    done, reached = np.empty(len(q), np.bool_), np.empty_like(outputs)
-
-    def work(part: slice) -> None:
-        _refine_outputs(chain, symmetric, q[part], outputs[part], done[part], reached[part])
-
-    _in_parts(work, len(q), threads)
-    return done, reached
-
-
-def label_heads(chain: Chain, net: Net, q: Floats, *, threads: int = 1) -> NDArray[np.bool_]:
-    """Return (N, heads): from which heads refinement converges, for the poses of ``q`` (N, n)."""
-    labels = np.empty((len(q), net.rank.shape[1]), np.bool_)
-
-    def work(part: slice) -> None:
-        _label(chain, net, q[part], labels[part])
-
-    _in_parts(work, len(q), threads)
-    return labels
+    if kind == "limits":
+        return _near_limits(chain, count, rng)
+    if kind not in RARE:
+        raise ValueError(f"The kinds of rare postures are {', '.join(RARE)}, not {kind!r}.")
+    q = np.empty((count, len(chain.lower)))
+    _extremes(chain, RARE.index(kind), _uniform(chain, count * _CANDIDATES, rng), q)
+    return q
 
 
-def first_shot(chain: Chain, net: Net, q: Floats, *, threads: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Refine the best-ranked head alone for the poses of ``q`` (N, n): which converged, and in how many steps."""
-    done, steps = np.empty(len(q), np.bool_), np.empty(len(q), np.int64)
-
-    def work(part: slice) -> None:
-        _first_shot(chain, net, q[part], done[part], steps[part])
-
-    _in_parts(work, len(q), threads)
-    return done, steps
+def perturb(chain: Chain, q: Floats, rng: np.random.Generator) -> Floats:
+    """Return postures (N, n) near ``q``, at distances of all scales: around a failure lie more."""
+    low, high = (math.log(spread) for spread in _SPREAD)
+    spread = np.exp(rng.uniform(low, high, (len(q), 1)))
+    moved = q + spread * chain.half * rng.standard_normal(q.shape)
+    lower = np.maximum(chain.centre - chain.half, chain.lower)  # rounding may leave the limits
+    return np.clip(moved, lower, np.minimum(chain.centre + chain.half, chain.upper))
 
 
-def _in_parts(work: Callable[[slice], None], count: int, threads: int) -> None:
-    """Do ``work`` on ``count`` rows, shared out among threads; what it writes does not depend on their number."""
-    size = max(1, -(-count // threads))
-    parts = [slice(begin, begin + size) for begin in range(0, count, size)]
-    if len(parts) < 2:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+def _uniform(chain: Chain, count: int, rng: np.random.Generator) -> Floats:
+    return chain.centre + chain.half * rng.uniform(-1.0, 1.0, (count, len(chain.lower)))
+
+
+def _near_limits(chain: Chain, count: int, rng: np.random.Generator) -> Floats:
+    """Return postures with one or two joints near a limit; uniform where no joint has any."""
+    q = _uniform(chain, count, rng)
+    limited = np.flatnonzero(np.isfinite(chain.lower))
+    rows = np.arange(count)
+    for chosen in (np.ones(count, np.bool_), rng.random(count) < 0.5):
+        if not len(limited):
+            break
+        joint, upper = rng.choice(limited, count), rng.random(count) < 0.5
+        span = chain.upper[joint] - chain.lower[joint]
+        inward = _NEAR_LIMIT * span * rng.random(count)
+        at = np.where(upper, chain.upper[joint] - inward, chain.lower[joint] + inward)
+        q[rows[chosen], joint[chosen]] = at[chosen]
+    return q
 
 
 @_compiled
@@ -120,48 +124,51 @@ def write_features(chain: Chain, symmetric: bool, q: Floats, x: Floats32) -> Non
 
 
 @_compiled
-def _refine_outputs(
-    chain: Chain, symmetric: bool, q: Floats, outputs: Floats32, done: NDArray[np.bool_], reached: Floats32
-) -> None:
-    T, M, x, trial = np.empty((4, 4)), np.empty((3, 4)), np.empty(FEATURES, np.float32), np.empty(q.shape[1])
-    first = 1 if symmetric else 0
+def _extremes(chain: Chain, kind: int, candidates: Floats, q: Floats) -> None:
+    """Write into ``q`` (N, n) the most extreme of each group of ``candidates`` (N * group, n), by place in `RARE`."""
+    n = q.shape[1]
+    T, J, M, x = np.empty((4, 4)), np.empty((6, n)), np.empty((3, 4)), np.empty(FEATURES, np.float32)
+    group = candidates.shape[0] // q.shape[0]
     for k in range(q.shape[0]):
-        fk(chain.fixed, chain.prismatic, q[k], T)
-        features(chain, symmetric, T, M, x)
-        complete(chain, symmetric, M, outputs[k], trial)
-        done[k] = refine(
-            chain.fixed, chain.prismatic, chain.lower, chain.upper, T, trial, ITERATIONS, TOLERANCE, TOLERANCE
-        )[0]
-        for i in range(outputs.shape[1]):
-            reached[k, i] = (trial[first + i] - chain.centre[first + i]) / chain.half[first + i]
+        best = -np.inf
+        for c in range(k * group, (k + 1) * group):
+            if kind == 1:
+                fk_jacobian(chain.fixed, chain.prismatic, candidates[c], T, J)
+                value = -_manipulability(J, chain.reach)
+            else:
+                fk(chain.fixed, chain.prismatic, candidates[c], T)
+                features(chain, False, T, M, x)  # M: the last joint seen from the first
+                radius2 = M[0, 3] ** 2 + M[1, 3] ** 2
+                value = radius2 + M[2, 3] ** 2 if kind == 2 else -radius2
+            if value > best:
+                best = value
+                for i in range(n):
+                    q[k, i] = candidates[c, i]
 
 
 @_compiled
-def _label(chain: Chain, net: Net, q: Floats, labels: NDArray[np.bool_]) -> None:
-    T, M, x, trial = np.empty((4, 4)), np.empty((3, 4)), np.empty(FEATURES, np.float32), np.empty(q.shape[1])
-    heads = net.rank.shape[1]
-    outputs, logits = np.empty((heads, net.heads.shape[1] // heads), np.float32), np.empty(heads, np.float32)
-    for k in range(q.shape[0]):
-        fk(chain.fixed, chain.prismatic, q[k], T)
-        features(chain, net.symmetric, T, M, x)
-        evaluate(net, x, outputs, logits)
-        for head in range(heads):
-            complete(chain, net.symmetric, M, outputs[head], trial)
-            labels[k, head] = refine(
-                chain.fixed, chain.prismatic, chain.lower, chain.upper, T, trial, ITERATIONS, TOLERANCE, TOLERANCE
-            )[0]
-
-
-@_compiled
-def _first_shot(chain: Chain, net: Net, q: Floats, done: NDArray[np.bool_], steps: NDArray[np.int64]) -> None:
-    T, M, x, trial = np.empty((4, 4)), np.empty((3, 4)), np.empty(FEATURES, np.float32), np.empty(q.shape[1])
-    heads = net.rank.shape[1]
-    outputs, logits = np.empty((heads, net.heads.shape[1] // heads), np.float32), np.empty(heads, np.float32)
-    for k in range(q.shape[0]):
-        fk(chain.fixed, chain.prismatic, q[k], T)
-        features(chain, net.symmetric, T, M, x)
-        evaluate(net, x, outputs, logits)
-        complete(chain, net.symmetric, M, outputs[np.argmax(logits)], trial)
-        done[k], steps[k], _, _ = refine(
-            chain.fixed, chain.prismatic, chain.lower, chain.upper, T, trial, ITERATIONS, TOLERANCE, TOLERANCE
-        )
+def _manipulability(J: Floats, reach: float) -> float:
+    """Return the product of the squared singular values of ``J`` (6, n), positions per ``reach`` (Yoshikawa, 1985)."""
+    n = J.shape[1]
+    m = min(n, 6)
+    A = np.zeros((m, m))
+    for r in range(3):
+        for i in range(n):
+            J[r, i] /= reach
+    for a in range(m):
+        for b in range(a + 1):
+            for k in range(max(n, 6)):
+                if n < 6:
+                    A[a, b] += J[k, a] * J[k, b]
+                elif k < n:
+                    A[a, b] += J[a, k] * J[b, k]
+    product = 1.0  # the determinant, by LDL^T
+    for j in range(m):
+        if A[j, j] <= 0.0:
+            return 0.0
+        product *= A[j, j]
+        for i in range(j + 1, m):
+            share = A[i, j] / A[j, j]
+            for k in range(j + 1, i + 1):
+                A[i, k] -= share * A[k, j]
+    return product

@@ -10,8 +10,13 @@ is pulled to the posture reached: heads move from the mean of their cell onto th
 converged teaches the judge.
 
 *Judge.* With the heads frozen, every head is labelled by the kernel for many poses, and the judge maximises
-the log of the expected success under its softmax. Poses where its choice still fails are searched for and
-mixed in.
+the log of the expected success under its softmax, quick success a little more than slow. Poses where its
+choice still fails are searched for and mixed in.
+
+Poses are of uniform joints, a share of rare postures, and while settling neighbours of earlier failures (a
+bootstrap: where it fails it trains more). For the judge, whose capacity is small, neighbours of failures are too
+much of a bad thing: with them it ranks worse everywhere. Poses are made and labelled a chunk ahead, by the
+network of the chunk before, while torch trains.
 """
 
 from __future__ import annotations
@@ -21,28 +26,50 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.network import SeedNetwork
-from vision_ik.ik.seeds import FEATURES, Floats32
-from vision_ik.learning import sampling
+from vision_ik.ik.seeds import FEATURES, Floats32, Net
+from vision_ik.learning import pulls
+from vision_ik.learning.background import Ahead
+from vision_ik.learning.labelling import Steps, Trials, first_shot, label_heads, try_heads
 from vision_ik.learning.recipe import Recipe
+from vision_ik.learning.sampling import RARE, Poses, perturb, poses_of, rare, sample
+from vision_ik.types import Floats
+
+STAGES = ("cover", "settle", "judge")
 
 _OTHERS = 0.05
 """Share of the cover loss spread over all heads at first; fades to zero at half time."""
-_WINNER = 0.03
-"""Weight of telling the judge, while covering, which head won."""
 _EXPLORE = 0.25
-"""Share of settle steps' samples whose head is drawn from the judge's odds instead of being its best."""
+"""Share of settle poses whose head is drawn from the judge's odds instead of being its best ..."""
+_EXPLORED = 0.05
+"""... down to which it falls from 1 in this share of the stage, while the judge knows nothing yet."""
 _CALIBRATION = 0.1
 """Weight of each head's own odds beside the expected success."""
 _FLOOR = 1e-3
 """Keeps the log finite where no head succeeds."""
 _WARM_UP = 100
 """Steps over which the learning rate rises."""
+_CHUNK = 64
+"""Steps for which poses are made at once."""
+_HEAD_START = 5
+"""Chunks' worth of labels the judge begins with."""
+_BANK = 100_000
+"""Failures remembered, the latest."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Chunk:
+    """Poses for some steps, and what was found out about them."""
+
+    poses: Poses
+    trials: Trials | None = None
+    labels: Steps | None = None
+    """(N, heads)"""
+    failures: Floats
+    """(M, n) joints of poses on which the best-ranked head failed."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -57,10 +84,14 @@ class Stage:
     optimizer: torch.optim.Optimizer = field(init=False)
     pool_x: Floats32 = field(default_factory=lambda: np.zeros((0, FEATURES), np.float32))
     """(N, FEATURES) poses the judge learns from."""
-    pool_labels: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
-    """(N, heads) which of their heads converge."""
+    pool_labels: Steps = field(init=False)
+    """(N, heads) steps from each of their heads, 0 where it fails."""
+    bank: Floats = field(init=False)
+    """(M, n) joints of failures."""
 
     def __post_init__(self) -> None:
+        self.pool_labels = np.zeros((0, self.recipe.heads), np.int8)
+        self.bank = np.zeros((0, len(self.chain.lower)))
         self.begin("cover")
 
     def begin(self, stage: str) -> None:
@@ -76,91 +107,114 @@ class Stage:
 
         Everything random in it follows from the seed, the stage and the part.
         """
-        rng = np.random.default_rng((self.seed, STAGES.index(stage), part))
         total = {"cover": self.recipe.cover_steps, "settle": self.recipe.settle_steps, "judge": self.recipe.judge_steps}
         first, last = (total[stage] * k // self.recipe.rounds for k in (part, part + 1))
-        step = {"cover": self._cover, "settle": self._settle, "judge": self._judge}[stage]
-        if stage == "judge":
-            self._gather(rng)
+        begins = range(first, last, _CHUNK)
         loss = 0.0
-        for k in range(first, last):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.learning_rate * _schedule(k, total[stage])
-            value = step(rng, k / total[stage])
-            self.optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            self.optimizer.step()
-            loss += float(value.detach())
+        with Ahead[Chunk](self.threads) as ahead:
+            self._start(ahead, stage, first, last, total[stage])
+            for begin in begins:
+                chunk, end = ahead.take(), min(begin + _CHUNK, last)
+                if end < last:
+                    self._start(ahead, stage, end, last, total[stage])
+                self._remember(chunk)
+                for k in range(begin, end):
+                    for group in self.optimizer.param_groups:
+                        group["lr"] = self.recipe.learning_rate * _schedule(k, total[stage])
+                    self.optimizer.zero_grad(set_to_none=True)
+                    rows = slice((k - begin) * self.recipe.batch, (k - begin + 1) * self.recipe.batch)
+                    loss += self._judge(k) if stage == "judge" else self._heads(chunk, rows, k / total[stage])
+                    self.optimizer.step()
         return loss / max(last - first, 1)
 
-    def _cover(self, rng: np.random.Generator, progress: float) -> Tensor:
-        poses = sampling.sample(self.chain, self.network.symmetric, self.recipe.batch, rng)
-        outputs, logits = self.network(torch.from_numpy(poses.x))
-        squared = self._squared(outputs, torch.from_numpy(poses.y)[:, None])
-        nearest, winner = squared.min(dim=1)
-        others = _OTHERS * max(0.0, 1.0 - 2.0 * progress)
-        loss = (1.0 - others) * nearest.mean() + others * squared.mean()
-        return loss + _WINNER * functional.cross_entropy(logits, winner)
+    # -- poses, made ahead ------------------------------------------------------
 
-    def _settle(self, rng: np.random.Generator, progress: float) -> Tensor:
-        del progress
-        poses = sampling.sample(self.chain, self.network.symmetric, self.recipe.batch, rng)
-        outputs, logits = self.network(torch.from_numpy(poses.x))
-        rows = torch.arange(len(poses.x))
-        chosen = torch.from_numpy(_choose(logits.detach().numpy(), rng))
-        tried = outputs[rows, chosen]
-        done, reached = sampling.refine_outputs(
-            self.chain, self.network.symmetric, poses.q, tried.detach().numpy().copy(), threads=self.threads
-        )
-        success = torch.from_numpy(done.astype(np.float32))
-        nearest = self._squared(outputs, torch.from_numpy(poses.y)[:, None]).min(dim=1)[0]
-        moved = self._squared(tried, torch.from_numpy(reached)) * success
-        odds = functional.binary_cross_entropy_with_logits(logits[rows, chosen], success)
-        return nearest.mean() + moved.mean() + odds
+    def _start(self, ahead: Ahead[Chunk], stage: str, begin: int, last: int, total: int) -> None:
+        """Start making the chunk of the steps from ``begin``, with the network and the failures known now."""
+        steps = min(_CHUNK, last - begin)
+        rng = np.random.default_rng((self.seed, STAGES.index(stage), begin))
+        net, bank = self.network.to_net(), self.bank
+        if stage == "judge":
+            share = (steps if begin else _HEAD_START * steps) / total
+            ahead.start(lambda: self._ranked(net, bank, share, rng))
+        else:
+            explore = max(_EXPLORE, 1.0 - begin / (_EXPLORED * total))
+            count = steps * self.recipe.batch
+            ahead.start(lambda: self._tried(net if stage == "settle" else None, bank, count, explore, rng))
 
-    def _judge(self, rng: np.random.Generator, progress: float) -> Tensor:
-        del progress
+    def _tried(self, net: Net | None, bank: Floats, count: int, explore: float, rng: np.random.Generator) -> Chunk:
+        q = self._mixture(bank, count, rng)
+        poses, none = poses_of(self.chain, self.network.symmetric, q), q[:0]
+        if net is None:
+            return Chunk(poses=poses, failures=none)
+        luck = np.where(rng.random(count) < explore, rng.random(count), 1.0)
+        trials = try_heads(self.chain, net, q, luck, threads=max(1, self.threads - 1))
+        return Chunk(poses=poses, trials=trials, failures=q[trials.best & (trials.steps == 0)])
+
+    def _ranked(self, net: Net, bank: Floats, share: float, rng: np.random.Generator) -> Chunk:
+        threads = max(1, self.threads - 1)
+        fresh = self._mixture(bank[:0], math.ceil(share * self.recipe.judge_poses), rng)
+        searched = self._mixture(bank[:0], math.ceil(share * self.recipe.mined_poses), rng)
+        failures = searched[first_shot(self.chain, net, searched, threads=threads) == 0]
+        q = np.concatenate([fresh, failures])
+        labels = label_heads(self.chain, net, q, threads=threads)
+        return Chunk(poses=poses_of(self.chain, net.symmetric, q), labels=labels, failures=failures)
+
+    def _mixture(self, bank: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Return joints (count, n): uniform, a share rare, a share near failures once there are enough; shuffled."""
+        kinds = len(RARE)
+        rares = [rare(self.chain, kind, int(self.recipe.rare * count / kinds), rng) for kind in RARE]
+        near = int(self.recipe.near_failures * count) if len(bank) >= self.recipe.batch else 0
+        around = perturb(self.chain, bank[rng.integers(max(len(bank), 1), size=near)], rng)
+        plain = sample(self.chain, False, count - near - sum(map(len, rares)), rng).q
+        return rng.permutation(np.concatenate([plain, around, *rares]))
+
+    def _remember(self, chunk: Chunk) -> None:
+        self.bank = np.concatenate([self.bank, chunk.failures])[-_BANK:]
+        if chunk.labels is not None:
+            self.pool_x = np.concatenate([self.pool_x, chunk.poses.x])
+            self.pool_labels = np.concatenate([self.pool_labels, chunk.labels])
+
+    # -- steps ------------------------------------------------------------------
+
+    def _heads(self, chunk: Chunk, rows: slice, progress: float) -> float:
+        """Compute the gradients of a step that moves the heads, and in the settle stage the judge; return the loss."""
+        x = torch.from_numpy(chunk.poses.x[rows])
+        h = self.network.trunk(x)
+        outputs = self.network.heads(h)
+        values = outputs.detach().numpy()
+        gradient = np.empty_like(values)
+        half, turn = pulls.scales(self.chain, self.network.symmetric)
+        trials = chunk.trials
+        others = 0.0 if trials is not None else _OTHERS * max(0.0, 1.0 - 2.0 * progress)
+        loss = pulls.pull_nearest(values, chunk.poses.y[rows], half, turn, others, gradient)
+        if trials is None:
+            outputs.backward(torch.from_numpy(gradient))
+            return loss
+        chosen, steps = trials.head[rows], trials.steps[rows]
+        loss += pulls.pull_chosen(values, chosen, steps, trials.reached[rows], half, turn, gradient)
+        logits = self.network.ranking(x, h).gather(1, torch.from_numpy(chosen)[:, None])[:, 0]
+        odds = functional.binary_cross_entropy_with_logits(logits, torch.from_numpy((steps > 0).astype(np.float32)))
+        torch.autograd.backward([outputs, odds], [torch.from_numpy(gradient), torch.ones(())])
+        return loss + float(odds.detach())
+
+    def _judge(self, step: int) -> float:
+        """Compute the gradients of a step that teaches the judge on every head's label; return the loss."""
+        rng = np.random.default_rng((self.seed, len(STAGES), step))
         rows = rng.integers(len(self.pool_x), size=self.recipe.batch)
-        x = torch.from_numpy(self.pool_x[rows])
-        labels = torch.from_numpy(self.pool_labels[rows].astype(np.float32))
+        x, steps = torch.from_numpy(self.pool_x[rows]), self.pool_labels[rows]
+        labels = torch.from_numpy((steps > 0).astype(np.float32))
+        worth = labels * torch.from_numpy((1.0 - self.recipe.step_price) ** steps.astype(np.float32))
         with torch.no_grad():
             h = self.network.trunk(x)
         logits = self.network.ranking(x, h)
-        expected = (torch.softmax(logits, dim=1) * labels).sum(dim=1)
+        expected = (torch.softmax(logits, dim=1) * worth).sum(dim=1)
         odds = functional.binary_cross_entropy_with_logits(logits, labels)
-        return -torch.log(expected + _FLOOR).mean() + _CALIBRATION * odds
-
-    def _gather(self, rng: np.random.Generator) -> None:
-        """Add to the judge's pool: fresh poses, and poses on which its present choice fails."""
-        net, rounds = self.network.to_net(), self.recipe.rounds
-        fresh = sampling.sample(self.chain, net.symmetric, -(-self.recipe.judge_poses // rounds), rng)
-        searched = sampling.sample(self.chain, net.symmetric, -(-self.recipe.mined_poses // rounds), rng)
-        failed = ~sampling.first_shot(self.chain, net, searched.q, threads=self.threads)[0]
-        labels = sampling.label_heads(
-            self.chain, net, np.concatenate([fresh.q, searched.q[failed]]), threads=self.threads
-        )
-        self.pool_x = np.concatenate([self.pool_x, fresh.x, searched.x[failed]])
-        self.pool_labels = np.concatenate([self.pool_labels.reshape(-1, labels.shape[1]), labels])
-
-    def _squared(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the squared joint distance (...,) [rad^2, m^2], angles the short way round."""
-        inner = slice(1, -1) if self.network.symmetric else slice(None)
-        half = torch.from_numpy(self.chain.half[inner].astype(np.float32))
-        turn = torch.from_numpy(np.where(self.chain.prismatic[inner], np.inf, 2.0 * np.pi).astype(np.float32))
-        d = (a - b) * half
-        whole = torch.where(torch.isinf(turn), torch.zeros(()), torch.round(d / turn) * 2.0 * math.pi)
-        return ((d - whole) ** 2).sum(dim=-1)
-
-
-STAGES = ("cover", "settle", "judge")
+        loss = _CALIBRATION * odds - torch.log(expected + _FLOOR).mean()
+        loss.backward()
+        return float(loss.detach())
 
 
 def _schedule(step: int, total: int) -> float:
     """Return the factor on the learning rate: a short rise, then half a cosine to a thousandth."""
     return min(1.0, (step + 1) / _WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / total)) + 1e-3
-
-
-def _choose(logits: Floats32, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a head for each row: mostly the best, else drawn from the softmax of half the logits (Gumbel-max)."""
-    drawn = np.argmax(0.5 * logits + rng.gumbel(size=logits.shape), axis=1)
-    return np.where(rng.random(len(logits)) < _EXPLORE, drawn, np.argmax(logits, axis=1))

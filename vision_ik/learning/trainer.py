@@ -12,22 +12,27 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 import torch
+from safetensors import SafetensorError
 
 from vision_ik.errors import WeightsError
 from vision_ik.files import write_atomic
 from vision_ik.ik.chain import make_chain
 from vision_ik.ik.network import SeedNetwork
+from vision_ik.ik.seeds import Net
 from vision_ik.ik.weights_file import save_weights
 from vision_ik.learning import sampling
 from vision_ik.learning.evaluation import Evaluation, evaluate
-from vision_ik.learning.recipe import FULL_BUDGET_S, OnProgress, Progress, Recipe
+from vision_ik.learning.labelling import first_shot
+from vision_ik.learning.recipe import DEFAULT_BUDGET_S, OnProgress, Progress, Recipe
 from vision_ik.learning.stages import STAGES, Stage
+from vision_ik.learning.workspace import WorkspaceMap, map_workspace
 from vision_ik.robots import RobotModel
 from vision_ik.view.machine import environment
 
 _VALIDATION = 2000
-_SHARES = {"cover": 0.25, "settle": 0.4, "judge": 0.35}
+_SHARES = {"cover": 0.1, "settle": 0.5, "judge": 0.4}
 """Of the time, for the progress display."""
 
 
@@ -37,7 +42,10 @@ class Trained:
 
     weights: Path
     card: Path
+    picture: Path
+    """Map of the workspace."""
     evaluation: Evaluation
+    workspace: WorkspaceMap
     cpu_s: float
     """[s] CPU time of the whole training, earlier parts of a resumed one included."""
 
@@ -46,15 +54,16 @@ def train(
     robot: RobotModel,
     *,
     out: str | Path,
-    budget_s: float = FULL_BUDGET_S,
+    budget_s: float = DEFAULT_BUDGET_S,
     seed: int = 0,
     resume: bool = False,
     on_progress: OnProgress | None = None,
     threads: int = 2,
     recipe: Recipe | None = None,
+    start: str | Path | None = None,
     command: str = "",
 ) -> Trained:
-    """Train seeds for ``robot`` and write ``out/NAME.safetensors`` with its card.
+    """Train seeds for ``robot`` and write ``out/NAME.safetensors`` with its card and a map of the workspace.
 
     The state is kept in ``out/NAME.checkpoint`` after each tenth of a stage and removed at the end.
     The result follows from the arm, the seed and the recipe; the number of threads does not change it.
@@ -62,18 +71,19 @@ def train(
     Args:
         robot: The arm.
         out: Folder for the weights and, while training, the checkpoint.
-        budget_s: About how long it may take on two cores [s]; sets the recipe.
+        budget_s: About how long it may take on two quiet cores [s]; sets the recipe.
         seed: Of everything random.
         resume: Go on from the checkpoint if there is one.
         on_progress: Called after each part.
-        threads: Threads that sample and label. torch runs on one: its matrices are too small to share, and
-            its sums would depend on the number.
+        threads: Threads in use. torch runs on one: its matrices are too small to share, and its sums would depend
+            on the number; the others sample and label ahead of it.
         recipe: Replaces the one that follows from the budget.
+        start: Weights of another arm to start from, which has as many joints.
         command: What the user typed, for the card.
 
     Raises:
         ValueError: The budget or the number of threads is not positive.
-        WeightsError: The checkpoint is corrupt or belongs to another training.
+        WeightsError: The checkpoint is corrupt or belongs to another training, or ``start`` does not fit.
         RecordingError: The folder cannot be written to.
     """
     if threads < 1:
@@ -82,7 +92,7 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train(robot, Path(out), recipe, seed, resume, on_progress, threads, command)
+        return _train(robot, Path(out), recipe, seed, resume, on_progress, threads, start, command)
     finally:
         torch.set_num_threads(before)
 
@@ -95,6 +105,7 @@ def _train(
     resume: bool,
     on_progress: OnProgress | None,
     threads: int,
+    start: str | Path | None,
     command: str,
 ) -> Trained:
     began, cpu_began = perf_counter(), process_time()
@@ -110,9 +121,11 @@ def _train(
         judges=recipe.judges,
         seed=seed,
     )
+    if start is not None:
+        start_from(network, start)
     stage = Stage(chain=chain, network=network, recipe=recipe, seed=seed, threads=threads)
     checkpoint = out / f"{robot.name}.checkpoint"
-    identity = {"robot_hash": robot.hash, "seed": seed, "recipe": recipe.as_dict()}
+    identity = {"robot_hash": robot.hash, "seed": seed, "recipe": recipe.as_dict(), "start": str(start or "")}
     begin, cpu_before = 0, 0.0
     if resume and checkpoint.exists():
         begin, cpu_before = _restore(checkpoint, stage, identity)
@@ -127,7 +140,8 @@ def _train(
         cpu = cpu_before + process_time() - cpu_began
         _keep(checkpoint, stage, identity, k + 1, cpu)
         if on_progress is not None:
-            done, steps = sampling.first_shot(chain, network.to_net(), validation.q)
+            steps = first_shot(chain, network.to_net(), validation.q, threads=threads)
+            done = steps > 0
             on_progress(
                 Progress(
                     stage=name,
@@ -138,24 +152,56 @@ def _train(
                     elapsed_s=perf_counter() - began,
                 )
             )
-    net = network.to_net()
-    evaluation = evaluate(robot, net)
     cpu = cpu_before + process_time() - cpu_began
-    facts = environment()
+    return _save(robot, network.to_net(), out, {"command": command, "seed": seed, **recipe.as_dict()}, cpu, checkpoint)
+
+
+def _save(
+    robot: RobotModel, net: Net, out: Path, recipe: Mapping[str, object], cpu_s: float, checkpoint: Path
+) -> Trained:
+    """Judge the network and write it with its card and picture; the checkpoint has then served."""
+    from vision_ik.view.plots import to_png  # matplotlib takes a second to load
+    from vision_ik.view.workspace import workspace_map
+
+    evaluation, workspace, facts = evaluate(robot, net), map_workspace(robot, net), environment()
     weights, card = save_weights(
         out / f"{robot.name}.safetensors",
         net,
         robot,
-        recipe={"command": command, "seed": seed, **recipe.as_dict()},
+        recipe=recipe,
         metrics={
             **evaluation.as_dict(),
-            "train_cpu_s": round(cpu, 1),
+            "train_cpu_s": round(cpu_s, 1),
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}",
+            "workspace": workspace.as_dict(),
         },
     )
+    figure = workspace_map(
+        workspace.radius,
+        workspace.height,
+        workspace.first_shot,
+        workspace.time,
+        title=f"{robot.name}: {evaluation.first_shot:.2%} of random reachable poses solved at the first shot",
+    )
+    picture = write_atomic(card.with_suffix(".png"), to_png(figure, dpi=100.0))
     checkpoint.unlink(missing_ok=True)
-    return Trained(weights=weights, card=card, evaluation=evaluation, cpu_s=cpu)
+    return Trained(weights=weights, card=card, picture=picture, evaluation=evaluation, workspace=workspace, cpu_s=cpu_s)
+
+
+def start_from(network: SeedNetwork, path: str | Path) -> None:
+    """Give ``network`` the weights in ``path``, whatever arm they were trained for.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds a network of another size.
+    """
+    weights = Path(path).with_suffix(".safetensors")
+    remedy = "Start from weights of an arm with as many joints, trained by this version, or from nothing."
+    try:
+        tensors = safetensors.numpy.load_file(weights)
+        network.take(tensors)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise WeightsError(f"Training cannot start from {weights}: {error}.", remedy, path=weights) from error
 
 
 def _fraction(stage: str, within: float) -> float:
@@ -176,6 +222,7 @@ def _keep(path: Path, stage: Stage, identity: Mapping[str, object], parts_done: 
             "optimizer": stage.optimizer.state_dict(),
             "pool_x": torch.from_numpy(stage.pool_x),
             "pool_labels": torch.from_numpy(stage.pool_labels),
+            "bank": torch.from_numpy(stage.bank),
         },
         buffer,
     )
@@ -202,4 +249,5 @@ def _restore(path: Path, stage: Stage, identity: Mapping[str, object]) -> tuple[
     stage.optimizer.load_state_dict(state["optimizer"])
     stage.pool_x = state["pool_x"].numpy()
     stage.pool_labels = state["pool_labels"].numpy()
+    stage.bank = state["bank"].numpy()
     return parts_done, float(state["cpu_s"])

@@ -13,7 +13,7 @@ from vision_ik.cli.benches._ik_targets import Targets
 from vision_ik.cli.benches._ik_timing import Calls, Solve, call_in_turns, cpu_s
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.ik.solver import make_solver
-from vision_ik.learning import sampling
+from vision_ik.learning.labelling import first_shot
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.types import Floats
 
@@ -125,7 +125,7 @@ def compare(name: str, *, count: int, table_size: int) -> Ablation:
     if learned.learned:
         network = Seeds(
             kind="network",
-            first_shot=float(sampling.first_shot(learned.chain, learned.net, targets.q)[0].mean()),
+            first_shot=float((first_shot(learned.chain, learned.net, targets.q) > 0).mean()),
             solved=float(judge.solved(calls["network"].q, targets.Ts).mean()),
             calls=calls["network"],
             batched_us=_batched_us(learned, targets.Ts, targets.starts),
