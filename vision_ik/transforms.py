@@ -25,7 +25,8 @@ from vision_ik.errors import InvalidPoseError
 Floats: TypeAlias = NDArray[np.float64]
 
 _ORTHONORMAL_TOLERANCE = 1e-6
-"""Largest accepted deviation of R @ R.T from the identity; files often keep 7 digits."""
+"""Largest accepted deviation of R @ R.T from the identity, and of the last row; files often keep 7 digits."""
+_LAST_ROW = np.array([0.0, 0.0, 0.0, 1.0])
 _SMALL_ANGLE = 1e-4
 """[rad] Below this the Taylor series (to fourth order) is exact in double precision."""
 
@@ -288,11 +289,14 @@ def _checked(matrix: ArrayLike) -> Floats:
             "The pose holds NaN or infinity.", "Drop this measurement, or check the code that made it."
         )
     R = m[:3, :3]
-    deviation = float(np.abs(R @ R.T - np.eye(3)).max())
-    if deviation > _ORTHONORMAL_TOLERANCE or np.linalg.det(R) < 0 or not np.allclose(m[3], (0, 0, 0, 1)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(np.abs(R @ R.T - np.eye(3)).max())
+        determinant = float(np.linalg.det(R))
+    skew = float(np.abs(m[3] - _LAST_ROW).max())
+    if not (deviation <= _ORTHONORMAL_TOLERANCE and determinant > 0.0 and skew <= _ORTHONORMAL_TOLERANCE):
         raise InvalidPoseError(
             f"The matrix is not a rigid transform: R @ R.T is off the identity by {deviation:.2g}, "
-            f"det(R) is {np.linalg.det(R):.6g}, the last row is {m[3].tolist()}.",
+            f"det(R) is {determinant:.6g}, the last row is {m[3].tolist()}.",
             "Check for a scaled or transposed matrix, a mirrored axis, or a left-handed frame.",
             deviation=deviation,
         )
