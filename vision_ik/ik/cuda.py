@@ -179,15 +179,16 @@ class CudaBatch:
         if self._heads:
             self._seed(work, work.items, count, 1, seeds)
         first_steps = min(FIRST_STEPS, settings.iterations)
-        self._attempt(work, work.items, count, seeds, first_steps, _SEED_ZERO, has_start, kept)
+        self._attempt(work, work.items, count, seeds, (first_steps, first_steps), _SEED_ZERO, has_start, kept)
+        limits = (0, settings.iterations)  # what is left is near singular: float64 throughout
         if self._heads:
             for items, rows in self._open(work, solutions.status, self._heads + 1):
                 seeds = self._empty((rows, self._heads + 1), self._types.joints)
                 self._seed(work, items, rows, self._heads, seeds)
-                self._attempt(work, items, rows, seeds, settings.iterations, self._heads, has_start, kept)
+                self._attempt(work, items, rows, seeds, limits, self._heads, has_start, kept)
         if settings.restarts:
             for items, rows in self._open(work, solutions.status, settings.restarts):
-                self._attempt(work, items, rows, self._restarts, settings.iterations, _NO_SLOT, has_start, kept)
+                self._attempt(work, items, rows, self._restarts, limits, _NO_SLOT, has_start, kept)
         for items, rows in self._open(work, solutions.status, 1):
             self._explain(work, items, rows, solutions)
 
@@ -203,7 +204,7 @@ class CudaBatch:
         items: Any,
         rows: int,
         seeds: Any,
-        limit: int,
+        limits: tuple[int, int],
         start_slot: int,
         has_start: bool,
         kept: tuple[Any, ...],
@@ -212,7 +213,9 @@ class CudaBatch:
         slots = seeds.shape[1]
         found = (self._empty((rows, slots), self._types.joints), self._empty((rows, slots), self._wp.vec3))
         targets = (items, work.targets, work.references)
-        self._launch(self._kernels.attempt, (rows, slots), self._arm, limit, *self._tolerances, *targets, seeds, *found)
+        self._launch(
+            self._kernels.attempt, (rows, slots), self._arm, *limits, *self._tolerances, *targets, seeds, *found
+        )
         choice = (int(has_start), start_slot, *self._tolerances, items, work.start_first)
         self._launch(self._kernels.choose, rows, *choice, *found, *kept)
 

@@ -167,6 +167,7 @@ def _attempt(n: int, module: Any) -> Any:
     @wp.kernel(module=module, name=f"attempt{n}", enable_backward=False, grid_stride=False)
     def attempt(
         arm: Arm,
+        quick_limit: int,
         limit: int,
         tolerance_m: f32,
         tolerance_rad: f32,
@@ -177,7 +178,7 @@ def _attempt(n: int, module: Any) -> Any:
         postures: wp.array2d(dtype=Joints),
         results: wp.array2d(dtype=wp.vec3),
     ):
-        """Refine each seed of each row; ``results``: position error, rotation error, steps."""
+        """Refine each seed by up to ``limit`` steps, ``quick_limit`` in float32; ``results``: both errors, steps."""
         row, slot = wp.tid()
         item = items[row]
         target = targets[item]
@@ -192,7 +193,7 @@ def _attempt(n: int, module: Any) -> Any:
             arm.upper32,
             Pose32(target),
             rounded,
-            limit,
+            quick_limit,
             f32(COARSE),
             f32(COARSE),
         )

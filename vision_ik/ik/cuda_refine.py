@@ -7,8 +7,9 @@ of the generated code, so that loops over joints unroll and vectors stay in regi
 Warp module of its own, compiled once and kept in Warp's kernel cache. The arm itself travels as a kernel argument:
 on the GPU its numbers come from constant memory, and arms of one size share their code.
 
-Steps run in float32. That leaves an error of about 1e-7 of the arm's length, so the last ones measure the pose in
-float64 and still step in float32: a step need not be exact, only the error it starts from.
+Steps run in float32 until the error is small, then in float64. The Jacobian stays float32 throughout: a step need
+not be exact, only the error it starts from. Its normal matrix does not, since near singular postures rounding would
+swallow the directions that are nearly lost.
 """
 
 import math
@@ -17,18 +18,17 @@ from typing import Any, NamedTuple
 
 import warp as wp
 
-from vision_ik.ik.kernels import DAMPING, GROWTH, LENGTH, MAX_STEP, PATIENCE, STALL
+from vision_ik.ik.kernels import DAMPING, GROWTH, LENGTH, MAX_STEP, MIN_DAMPING, PATIENCE, STALL
 
 f32, f64, i32, flag = wp.float32, wp.float64, wp.int32, wp.bool
 Ends = wp.types.matrix((2, 12), f32)
 vec6 = wp.types.vector(6, f32)
-mat66 = wp.types.matrix((6, 6), f32)
 Pose, Pose32 = wp.types.matrix((3, 4), f64), wp.types.matrix((3, 4), f32)
 
 COARSE = 1e-4
 """[m], [rad] Error at which float64 takes over."""
-MIN_DAMPING = 1e-6
-"""As in `vision_ik.ik.kernels`, but large enough for float32 to notice."""
+MIN_DAMPING32 = 1e-6
+"""Takes the place of `vision_ik.ik.kernels.MIN_DAMPING` in float32, which would not notice that."""
 _WEIGHT = 1.0 / LENGTH
 _PI = math.pi
 _TURN = f64(2.0 * math.pi)
@@ -175,71 +175,78 @@ def _rotation_error(real: Any) -> Any:
     return rotation_error
 
 
-@wp.func(module=warp_module("step"))
-def solve6(H: mat66, b: vec6):
-    """Solve ``H y = b`` by LDL^T for a symmetric positive definite ``H``, of which only the lower half is read."""
-    y = vec6()
-    for j in range(6):
-        d = H[j, j]
-        for k in range(j):
-            d -= H[j, k] * H[j, k] * H[k, k]
-        d = wp.max(d, f32(1e-12))
-        H[j, j] = d
-        for i in range(j + 1, 6):
-            s = H[i, j]
+@cache
+def _solve6(real: Any) -> Any:
+    """Return the function ``(H, b) -> y`` with ``H y = b``."""
+    Matrix, Vector, tiny = wp.types.matrix((6, 6), real), wp.types.vector(6, real), 1e-12 if real is f32 else 1e-30
+
+    @wp.func(module=warp_module("step"), name=f"solve6_{real.__name__}")
+    def solve6(H: Matrix, b: Vector):
+        """Solve by LDL^T for a symmetric positive definite ``H``, of which only the lower half is read."""
+        y = Vector()
+        for j in range(6):
+            d = H[j, j]
             for k in range(j):
-                s -= H[i, k] * H[j, k] * H[k, k]
-            H[i, j] = s / d
-    for i in range(6):
-        s = b[i]
-        for k in range(i):
-            s -= H[i, k] * y[k]
-        y[i] = s
-    for m in range(6):
-        i = 5 - m
-        s = y[i] / H[i, i]
-        for k in range(i + 1, 6):
-            s -= H[k, i] * y[k]
-        y[i] = s
-    return y
+                d -= H[j, k] * H[j, k] * H[k, k]
+            d = wp.max(d, real(tiny))
+            H[j, j] = d
+            for i in range(j + 1, 6):
+                s = H[i, j]
+                for k in range(j):
+                    s -= H[i, k] * H[j, k] * H[k, k]
+                H[i, j] = s / d
+        for i in range(6):
+            s = b[i]
+            for k in range(i):
+                s -= H[i, k] * y[k]
+            y[i] = s
+        for m in range(6):
+            i = 5 - m
+            s = y[i] / H[i, i]
+            for k in range(i + 1, 6):
+                s -= H[k, i] * y[k]
+            y[i] = s
+        return y
+
+    return solve6
 
 
 @cache
-def step_of(n: int) -> Any:
-    """Return the function ``(J, e, down, up, damping) -> dq``, the damped step with limits by an active set.
-
-    ``down`` <= 0 <= ``up`` (n,) are the ways to the limits.
-    """
+def step_of(n: int, real: Any) -> Any:
+    """Return the function ``(J, e, q, lower, upper, damping) -> q``, the damped step with limits by an active set."""
     types = types_of(n)
-    Joints, Jacobian = types.joints32, types.jacobian
+    Joints, Jacobian = types.joints if real is f64 else types.joints32, types.jacobian
+    Matrix, Vector, solve6 = wp.types.matrix((6, 6), real), wp.types.vector(6, real), _solve6(real)
 
-    @wp.func(module=warp_module(f"step{n}"), name=f"step{n}")
-    def step(J: Jacobian, e: vec6, down: Joints, up: Joints, damping: f32):
-        b = vec6(e)
+    @wp.func(module=warp_module(f"step{n}"), name=f"step{n}_{real.__name__}")
+    def step(J: Jacobian, e: vec6, q: Joints, lower: Joints, upper: Joints, damping: real):
+        b = Vector()
+        for r in range(6):
+            b[r] = real(e[r])
         free = Joints()
         for i in range(n):
-            free[i] = f32(1.0)
+            free[i] = real(1.0)
         dq = Joints()
         passes = i32(0)
         while passes <= n:
-            H = mat66()
+            H = Matrix()
             for r in range(6):
                 for c in range(r + 1):
-                    s = f32(0.0)
+                    s = real(0.0)
                     for i in range(n):
-                        s += free[i] * J[r, i] * J[c, i]
+                        s += free[i] * real(J[r, i]) * real(J[c, i])
                     H[r, c] = s
                 H[r, r] += damping
             y = solve6(H, b)
             worst = i32(-1)
-            excess = f32(0.0)
+            excess = real(0.0)
             for i in range(n):
-                if free[i] > f32(0.0):
-                    d = f32(0.0)
+                if free[i] > real(0.0):
+                    d = real(0.0)
                     for r in range(6):
-                        d += J[r, i] * y[r]
+                        d += real(J[r, i]) * y[r]
                     dq[i] = d
-                    over = wp.max(d - up[i], down[i] - d)
+                    over = wp.max(q[i] + d - upper[i], lower[i] - q[i] - d)
                     if over > excess:
                         worst = i
                         excess = over
@@ -248,16 +255,18 @@ def step_of(n: int) -> Any:
                 passes = n + 1
             for i in range(n):
                 if i == worst:  # pin it at its limit and take its share out of e
-                    dq[i] = wp.clamp(dq[i], down[i], up[i])
-                    free[i] = f32(0.0)
+                    dq[i] = wp.clamp(dq[i], lower[i] - q[i], upper[i] - q[i])
+                    free[i] = real(0.0)
                     for r in range(6):
-                        b[r] -= J[r, i] * dq[i]
-        longest = f32(0.0)
+                        b[r] -= real(J[r, i]) * dq[i]
+        longest = real(0.0)
         for i in range(n):
             longest = wp.max(longest, wp.abs(dq[i]))
-        if longest > f32(MAX_STEP):
-            dq = dq * (f32(MAX_STEP) / longest)
-        return dq
+        shrink = real(MAX_STEP) / wp.max(longest, real(MAX_STEP))
+        moved = Joints()
+        for i in range(n):
+            moved[i] = wp.min(wp.max(q[i] + shrink * dq[i], lower[i]), upper[i])
+        return moved
 
     return step
 
@@ -271,8 +280,9 @@ def refine_of(n: int, real: Any) -> Any:
     """
     types = types_of(n)
     Fixed, Joints = (types.fixed, types.joints) if real is f64 else (types.fixed32, types.joints32)
-    Target, Joints32 = (Pose if real is f64 else Pose32), types.joints32
-    measure, step = measure_of(n, real), step_of(n)
+    Target = Pose if real is f64 else Pose32
+    measure, step = measure_of(n, real), step_of(n, real)
+    least = MIN_DAMPING if real is f64 else MIN_DAMPING32
 
     @wp.func(module=warp_module(f"refine{n}"), name=f"refine{n}_{real.__name__}")
     def refine(
@@ -312,14 +322,8 @@ def refine_of(n: int, real: Any) -> Any:
                 running = (m > tolerance_m or rad > tolerance_rad) and steps < limit and stalled <= PATIENCE
                 if running:
                     steps += 1
-                    down = Joints32()
-                    up = Joints32()
-                    for i in range(n):
-                        down[i] = f32(lower[i] - q[i])
-                        up[i] = f32(upper[i] - q[i])
-                    dq = step(J, e, down, up, factor * f32(DAMPING) * cost + f32(MIN_DAMPING))
-                    for i in range(n):
-                        trial[i] = wp.min(wp.max(q[i] + real(dq[i]), lower[i]), upper[i])
+                    damping = real(factor * f32(DAMPING) * cost) + real(least)
+                    trial = step(J, e, q, lower, upper, damping)
             else:
                 stalled += 1
                 factor *= f32(GROWTH)
