@@ -85,17 +85,17 @@ def _measure(job: Job, arm: str) -> tuple[Floats, Floats, Floats]:
 
     _timed(peer, targets.first(_WARM_UP))
     _timed(ours, targets.first(_WARM_UP))
-    answers, times, own = np.empty((0, robot.n)), np.empty(0), np.empty(0)
-    begin, count = process_time(), job.targets
-    while len(answers) < count and process_time() - begin < job.limit_s:
-        block = slice(len(answers), min(len(answers) + _BLOCK, count))
+    answers, times, own = np.empty_like(targets.q), np.empty(len(targets)), np.empty(len(targets))
+    begin, done, count = process_time(), 0, job.targets
+    while done < count and process_time() - begin < job.limit_s:
+        block = slice(done, min(done + _BLOCK, count))
         part = Targets(q=targets.q[block], Ts=targets.Ts[block], starts=targets.starts[block])
-        found, spent = _timed(peer, part)
-        answers, times = np.vstack([answers, found]), np.append(times, spent)
-        own = np.append(own, _timed(ours, part)[1])
-        if len(answers) == job.targets and times.mean() < job.quick_s:
+        answers[block], times[block] = _timed(peer, part)
+        own[block] = _timed(ours, part)[1]
+        done = block.stop
+        if done == job.targets and times[:done].mean() < job.quick_s:
             count = max(job.targets, job.many)
-    return answers, times, own
+    return answers[:done], times[:done], own[:done]
 
 
 def _timed(solve: Solve | Callable[[Floats, Floats], Floats], targets: Targets) -> tuple[Floats, Floats]:
