@@ -59,8 +59,10 @@ def test_as_many_targets_are_solved_as_on_the_cpu_and_as_exactly(name: str, rng:
     assert (status == IkStatus.CONVERGED).sum() >= reference.converged.sum() - 1
     assert_solved(robot, Ts, q, status)
     assert errors[status == IkStatus.CONVERGED].max() <= 1e-6
-    # The same seeds come first and lead to the same postures, but where float32 tips the balance.
-    assert (np.abs(q - reference.q).max(axis=1) < 1e-3).mean() > 0.97
+    # The same seeds come first and lead to the same postures, but where float32 tips the balance or a nearer one wins.
+    assert (np.abs(q - reference.q).max(axis=1) < 1e-3).mean() > 0.9
+    nearer = np.linalg.norm(q - starts, axis=1) <= np.linalg.norm(reference.q - starts, axis=1) + 1e-3
+    assert nearer.mean() > 0.98
     assert np.median(steps) <= np.median(reference.iterations) + 1
 
 

@@ -1,12 +1,14 @@
 """Batches of targets on a CUDA device: learned seeds and refinement, one thread a posture.
 
-The search is that of `vision_ik.ik.search`, in rounds over whole batches:
+The search is that of `vision_ik.ik.single`, in rounds over whole batches:
 
-1. every target is refined from one seed: the start where its pose is near, else the network's first choice;
-2. what is left, well under a percent of reachable targets, from the other heads and the start, all at once;
+1. every target is refined from one seed: the start where its pose is near, else the head of the network that is
+   nearest to the start among the plausible ones, or the likeliest one where there is no start;
+2. what is left, well under a percent of reachable targets, from the other heads and the start, all at once, and so is
+   what a near start reached only by a leap;
 3. what is left then, from random postures, all at once.
 
-In each round the first seed in order that converged wins, and the closest pose is kept where none did.
+In each round the posture nearest to the start wins of those that converged; where none did, the closest pose is kept.
 
 Needs ``warp-lang`` (``pip install "vision-ik[cuda]"``), which is imported when the first `CudaBatch` is made.
 """
@@ -60,8 +62,6 @@ class CudaBatch:
 
     Immutable, deterministic, and safe to share among threads. Postures differ from those of the solver on the CPU
     in the last digits, and seldom by the branch: float32 may rank two seeds differently.
-
-    ``settings.collect`` is not used: the first seed that converges wins.
 
     Args:
         chain: The arm and its tool.
@@ -177,14 +177,14 @@ class CudaBatch:
         begun = (work.targets, work.references, work.start_first, seeds, *kept)
         self._launch(self._kernels.begin, count, self._arm, int(has_start), int(self._heads > 0), Ts, starts, *begun)
         if self._heads:
-            self._seed(work, work.items, count, 1, seeds)
+            self._seed(work, work.items, count, has_start, 1, seeds)
         first_steps = min(FIRST_STEPS, settings.iterations)
         self._attempt(work, work.items, count, seeds, (first_steps, first_steps), _SEED_ZERO, has_start, kept)
         limits = (0, settings.iterations)  # what is left is near singular: float64 throughout
         if self._heads:
             for items, rows in self._open(work, solutions.status, self._heads + 1):
                 seeds = self._empty((rows, self._heads + 1), self._types.joints)
-                self._seed(work, items, rows, self._heads, seeds)
+                self._seed(work, items, rows, has_start, self._heads, seeds)
                 self._attempt(work, items, rows, seeds, limits, self._heads, has_start, kept)
         if settings.restarts:
             for items, rows in self._open(work, solutions.status, settings.restarts):
@@ -192,9 +192,9 @@ class CudaBatch:
         for items, rows in self._open(work, solutions.status, 1):
             self._explain(work, items, rows, solutions)
 
-    def _seed(self, work: _Work, items: Any, rows: int, heads: int, seeds: Any) -> None:
+    def _seed(self, work: _Work, items: Any, rows: int, has_start: bool, heads: int, seeds: Any) -> None:
         """Let the network write the seeds (rows, slots) of ``items``; a slot behind the last head is the start."""
-        network = (self._weights, FEATURES, self._width, heads)
+        network = (self._weights, FEATURES, self._width, int(has_start), heads)
         targets = (items, work.targets, work.references, work.start_first)
         self._launch(self._propose, rows, self._arm, *network, *targets, seeds)
 
@@ -211,13 +211,14 @@ class CudaBatch:
     ) -> None:
         """Refine all seeds of the first ``rows`` items, and keep what is best."""
         slots = seeds.shape[1]
-        found = (self._empty((rows, slots), self._types.joints), self._empty((rows, slots), self._wp.vec3))
+        found = (self._empty((rows, slots), self._types.joints), self._empty((rows, slots), self._wp.vec4))
         targets = (items, work.targets, work.references)
         self._launch(
             self._kernels.attempt, (rows, slots), self._arm, *limits, *self._tolerances, *targets, seeds, *found
         )
-        choice = (int(has_start), start_slot, *self._tolerances, items, work.start_first)
-        self._launch(self._kernels.choose, rows, *choice, *found, *kept)
+        near_only = start_slot == _SEED_ZERO and has_start and self._heads > 0
+        choice = (int(has_start), int(near_only), start_slot, *self._tolerances, items, work.references)
+        self._launch(self._kernels.choose, rows, *choice, work.start_first, *found, *kept)
 
     def _open(self, work: _Work, status: Any, slots: int) -> Iterator[tuple[Any, int]]:
         """Yield (items, rows) of what is not solved yet, so few at a time that their slots fill a chunk at most."""

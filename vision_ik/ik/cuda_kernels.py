@@ -23,7 +23,7 @@ from vision_ik.ik.cuda_refine import (
     warp_module,
 )
 from vision_ik.ik.kernels import LENGTH
-from vision_ik.ik.search import CONVERGED, HOLD_COST, HOLD_MARGIN, INVALID, NEAR_COST, RIGID_TOLERANCE
+from vision_ik.ik.search import CONVERGED, HOLD_COST, HOLD_MARGIN, INVALID, NEAR_COST, NEAR_JOINT, RIGID_TOLERANCE
 
 mat33d, mat44d = wp.types.matrix((3, 3), f64), wp.types.matrix((4, 4), f64)
 vec2d = wp.types.vector(2, f64)
@@ -176,9 +176,9 @@ def _attempt(n: int, module: Any) -> Any:
         references: wp.array(dtype=Joints),
         seeds: wp.array2d(dtype=Joints),
         postures: wp.array2d(dtype=Joints),
-        results: wp.array2d(dtype=wp.vec3),
+        results: wp.array2d(dtype=wp.vec4),
     ):
-        """Refine each seed by up to ``limit`` steps, ``quick_limit`` in float32; ``results``: both errors, steps."""
+        """Refine each seed by up to ``limit`` steps, ``quick_limit`` in float32; results: errors, steps, distance."""
         row, slot = wp.tid()
         item = items[row]
         target = targets[item]
@@ -211,9 +211,9 @@ def _attempt(n: int, module: Any) -> Any:
             tolerance_m,
             tolerance_rad,
         )
-        q, _distance = unwind(arm, q, references[item])
+        q, distance = unwind(arm, q, references[item])
         postures[row, slot] = q
-        results[row, slot] = wp.vec3(m, rad, f32(steps + more))
+        results[row, slot] = wp.vec4(m, rad, f32(steps + more), f32(distance))
 
     return attempt
 
@@ -224,47 +224,65 @@ def _choose(n: int, module: Any) -> Any:
     @wp.kernel(module=module, name=f"choose{n}", enable_backward=False, grid_stride=False)
     def choose(
         hold: int,
+        near_only: int,
         start_slot: int,
         tolerance_m: f32,
         tolerance_rad: f32,
         items: wp.array(dtype=i32),
+        references: wp.array(dtype=Joints),
         start_first: wp.array(dtype=i32),
         postures: wp.array2d(dtype=Joints),
-        results: wp.array2d(dtype=wp.vec3),
+        results: wp.array2d(dtype=wp.vec4),
         scores: wp.array(dtype=f32),
         q: wp.array(dtype=Joints),
         status: wp.array(dtype=wp.int64),
         errors: wp.array(dtype=vec2d),
         steps: wp.array(dtype=wp.int64),
     ):
-        """Take the first seed of each row that converged, else the closest pose, as `search.solve_one` does."""
+        """Take of each row the converged posture nearest to the reference, else the closest pose.
+
+        With ``near_only`` a start that converged far from itself waits for what the network knows.
+        """
         row = wp.tid()
         item = items[row]
+        if status[item] != wp.int64(OPEN):
+            return
+        reference = references[item]
         best = i32(-1)
         score = scores[item]
         total = i32(0)
-        done = flag(False)
+        nearest = f32(wp.inf)
+        done = errors[item][0] <= f64(tolerance_m) and errors[item][1] <= f64(tolerance_rad)
+        if done:  # a start that waited
+            leap = q[item] - reference
+            nearest = f32(wp.dot(leap, leap))
         for slot in range(results.shape[1]):
-            if not done:
-                result = results[row, slot]
-                total += int(result[2])
-                done = result[0] <= tolerance_m and result[1] <= tolerance_rad
+            result = results[row, slot]
+            total += i32(result[2])
+            if result[0] <= tolerance_m and result[1] <= tolerance_rad:
+                if result[3] < nearest or not done:
+                    best = slot
+                    nearest = result[3]
+                    score = f32(0.0)
+                done = flag(True)
+            elif not done:
                 cost = f32(_WEIGHT2) * result[0] * result[0] + result[1] * result[1]
-                is_start = slot == start_slot or (start_slot < 0 and start_first[item] != 0)
-                if hold != 0 and is_start:
+                if hold != 0 and (slot == start_slot or (start_slot < 0 and start_first[item] != 0)):
                     cost = f32(HOLD_COST) * cost - f32(HOLD_MARGIN)
-                if done or cost < score:
+                if cost < score:
                     best = slot
                     score = cost
-        if status[item] != wp.int64(OPEN):
-            return
         steps[item] = steps[item] + wp.int64(total)
         if best >= 0:
             q[item] = postures[row, best]
             errors[item] = vec2d(f64(results[row, best][0]), f64(results[row, best][1]))
             scores[item] = score
-            if done:
-                status[item] = wp.int64(CONVERGED)
+        if done and near_only != 0 and start_first[item] != 0:
+            for i in range(n):
+                if wp.abs(q[item][i] - reference[i]) > f64(NEAR_JOINT):
+                    done = flag(False)
+        if done:
+            status[item] = wp.int64(CONVERGED)
 
     return choose
 

@@ -104,8 +104,8 @@ def complete_of(shape: Shape) -> Any:
 def propose_kernel(shape: Shape) -> Any:
     """Return the kernel that writes ``seeds`` (rows, slots): the first ``used`` heads in the order of `search`.
 
-    Plausible heads come first, the nearest to the reference first; then the others by their odds; then, where there
-    is a slot left, the reference itself. With one slot, rows whose start goes first are left as they are.
+    With a start plausible heads come first, the nearest to the start first; then the others by their odds; then, where
+    there is a slot left, the start itself. With one slot, rows whose start goes first are left as they are.
     """
     n, heads, symmetric, outputs = shape.joints, shape.heads, shape.symmetric, shape.outputs
     first = int(symmetric)
@@ -134,6 +134,7 @@ def propose_kernel(shape: Shape) -> Any:
         W: Weights,
         inputs: int,
         units: int,
+        has_start: int,
         used: int,
         items: wp.array(dtype=i32),
         targets: wp.array(dtype=Pose),
@@ -161,7 +162,7 @@ def propose_kernel(shape: Shape) -> Any:
             distances[k] = _FAR
         count = i32(0)
         for head in range(heads):
-            if logits[head] >= least:
+            if has_start != 0 and logits[head] >= least:
                 distance = inner_distance(arm, head_joints(W, units, h, head, arm), reference)
                 candidate = i32(head)
                 for k in range(PLAUSIBLE_HEADS):  # insertion: the farther one moves on
