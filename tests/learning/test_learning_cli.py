@@ -36,7 +36,10 @@ def test_train_writes_weights_for_the_chain_asked_for(
     solver = load_solver(robot, facts["weights"])
     assert solver.learned
     assert solver.solve(robot.forward(robot.home + 0.1)).converged
-    assert Path(facts["card"]).is_file()
+    card = Path(facts["card"]).read_text(encoding="utf-8")
+    assert 'command = "vision-ik train mine.urdf --budget 0.5 --base l0 --tip l3"' in card
+    assert str(tmp_path) not in card
+    assert Path(facts["picture"]).is_file()
     assert 0.0 < facts["first_shot"] <= 1.0
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -29,6 +29,7 @@ class Options:
       vision-ik train panda
       vision-ik train my_arm.urdf --base base_link --tip flange --out weights
       vision-ik train my_arm.urdf --budget 900        longer, for better seeds
+      vision-ik train my_panda.urdf --from weights/panda.safetensors
       vision-ik train panda --resume
     """
 
@@ -44,6 +45,8 @@ class Options:
     """About how long training may take on two quiet cores [s]; it sets the number of steps, not a clock."""
     seed: int = 0
     """Of everything random: the same seed and budget give the same weights."""
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Weights of a related arm with as many joints to start from: the first seconds then go farther."""
     resume: bool = False
     """Go on from the checkpoint in --out if there is one."""
     threads: int = min(2, os.cpu_count() or 1)
@@ -80,7 +83,8 @@ def run(options: Options) -> int:
             resume=options.resume,
             threads=options.threads,
             on_progress=show,
-            command=shlex.join(["vision-ik", *sys.argv[1:]]),
+            start=options.start,
+            command=_command(options),
         )
     facts = {
         "weights": str(trained.weights),
@@ -95,3 +99,13 @@ def run(options: Options) -> int:
     else:
         console.results().print(console.table(["what", "value"], [[name, str(facts[name])] for name in facts]))
     return EXIT_OK
+
+
+def _command(options: Options) -> str:
+    """Return what to type for the same weights, for the card: no folder of this machine in it."""
+    words = ["vision-ik", "train", Path(options.robot).name, "--budget", f"{options.budget:g}"]
+    more = {"--seed": options.seed or None, "--base": options.base, "--tip": options.tip}
+    more["--from"] = None if options.start is None else options.start.name
+    for name, value in more.items():
+        words += [] if value is None else [name, str(value)]
+    return shlex.join(words)
