@@ -15,6 +15,7 @@ from vision_ik.control.sight import Sight
 from vision_ik.control.supervisor import CLOCK_TOLERANCE, Mode, Supervisor, Verdict
 from vision_ik.control.trajectory import JointTrajectory
 from vision_ik.errors import ConfigError
+from vision_ik.ik import HybridSolver
 from vision_ik.rig import Rig
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform
@@ -100,6 +101,8 @@ class ServoLoop:
         self._q_solved: Floats | None = None
         # Compiled code loads at its first call, which takes seconds: not while the arm moves.
         solver.solve(Transform(robot.forward(robot.home)) @ rig.T_flange_tool, q_start=robot.home)
+        if isinstance(solver, HybridSolver):
+            solver.warm_up()
         robot.jacobian(robot.home)
 
     @property

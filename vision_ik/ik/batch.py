@@ -1,8 +1,9 @@
 """Many targets: sixteen lanes that each refine one target, filled again as soon as it is done.
 
-A target's first seed is its start if that is near, else of the network's plausible heads the one nearest to
-the start, or the best-ranked one where there is no start. Random postures follow until one converges. What a
-target gets does not depend on its neighbours, so that neither the size of the batch nor threads change it.
+A target's seed is its start if that is near, else of the network's plausible heads the one nearest to the start,
+or the best-ranked one where there is no start. Without a network random postures follow the start. Targets that
+are not reached like this, or only far from a start that is near, are left to `single.solve_single`. What a target
+gets does not depend on its neighbours, so that neither the size of the batch nor threads change it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import PATIENCE
 from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet, affine, evaluate
 from vision_ik.ik.lane_step import advance
-from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, QN, SEED, SPARE, TXX
+from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, QN, SEED, TXX
 from vision_ik.ik.search import (
     CONVERGED,
     INVALID,
@@ -30,10 +31,9 @@ from vision_ik.ik.search import (
 from vision_ik.types import Floats
 
 PENDING = -1
-"""Status of a target that no seed reached."""
+"""Status of a target that is left to `single.solve_single`."""
 _CANDIDATES = 3
 """Plausible heads that are completed to find the one nearest to the start."""
-_FROM_START, _FROM_NETWORK, _FROM_RANDOM = 0, 1, 2
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -54,24 +54,26 @@ def solve_lanes(
     """Solve (N, 4, 4) targets from ``starts`` (N, n) or (1, n); write (N, n), (N,), (N, 2) and (N,) results.
 
     Returns:
-        How many targets no seed reached; their status is `PENDING`.
+        How many targets are left; their status is `PENDING`.
     """
     count, n = matrices.shape[0], q.shape[1]
     group, work = lane_seeds.make_group(n, net), lanes.make_lanes(n)
     s, joints, J, J_trial = work.state, work.joints, work.J, work.J_trial
-    owner, stage, tries = np.full(LANES, -1), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    owner, tries = np.full(LANES, -1), np.zeros(LANES, np.int64)
     random_state, trial = np.zeros(LANES, np.uint64), np.empty(n)
-    first = _FROM_NETWORK if net.count > 0 else _FROM_RANDOM
-    ahead, taken, busy, failed = 0, GROUP, 0, 0
+    from_start = np.zeros(LANES, np.bool_)
+    restarts = settings.restarts if net.count == 0 else 0
+    ahead, taken, busy, left = 0, GROUP, 0, 0
     while True:
         for l in range(LANES):
             while owner[l] < 0:
                 if taken == GROUP:
                     if ahead >= count:
                         break
-                    _prepare(chain, net, matrices, starts, has_start, ahead, group)
-                    if has_start:
-                        _take_near_starts(chain, s, joints, J_trial, group)
+                    lane_seeds.read_targets(chain, matrices, starts, ahead, group)
+                    following = has_start and _take_near_starts(chain, s, joints, J_trial, group)
+                    if net.count > 0 and not following:
+                        _propose(chain, net, has_start, group)
                     ahead, taken = ahead + GROUP, 0
                 k = ahead - GROUP + taken
                 if k >= count:
@@ -84,17 +86,16 @@ def solve_lanes(
                         q[k, i] = np.nan
                 else:
                     owner[l], status[k], busy = k, PENDING, busy + 1
-                    stage[l] = _FROM_START if group.near[taken] > 0.5 else first
+                    from_start[l] = group.near[taken] > 0.5
                     tries[l], random_state[l] = 0, np.uint64(settings.seed)
                     for r in range(12):
                         s[TXX + r * LANES + l] = group.T[r * GROUP + taken]
                     for i in range(n):
-                        joints[(PER_JOINT * i) * LANES + SEED + l] = group.seed[i * GROUP + taken]
-                        joints[(PER_JOINT * i) * LANES + SPARE + l] = group.best[i * GROUP + taken]
+                        joints[PER_JOINT * i * LANES + SEED + l] = group.seed[i * GROUP + taken]
                     s[NEW + l] = 1.0
                 taken += 1
         if busy == 0:
-            return failed
+            return left
         if advance(chain, s, joints, J, J_trial):
             J, J_trial = J_trial, J
         for l in range(LANES):
@@ -106,49 +107,51 @@ def solve_lanes(
             if not done and s[lanes.STALLED + l] <= PATIENCE and s[lanes.STEPS + l] < settings.iterations:
                 continue
             steps[k] += int(s[lanes.STEPS + l])
-            again = stage[l] == _FROM_START
             if done:
                 reference = starts[min(k, starts.shape[0] - 1)]
                 for i in range(n):
                     trial[i] = joints[PER_JOINT * LANES * i + l]
-                distance, farthest, known = unwind(chain, trial, reference), 0.0, 0.0
+                unwind(chain, trial, reference)
+                farthest = 0.0
                 for i in range(n):
+                    q[k, i] = trial[i]
                     farthest = max(farthest, abs(trial[i] - reference[i]))
-                    known += (q[k, i] - reference[i]) ** 2
-                again = again and farthest > NEAR_JOINT  # the start led elsewhere: the network may know nearer ones
-                if status[k] == PENDING or distance < known:
+                if not from_start[l] or farthest <= NEAR_JOINT:
                     status[k], errors[k, 0], errors[k, 1] = CONVERGED, m, rad
-                    for i in range(n):
-                        q[k, i] = trial[i]
-            if status[k] == CONVERGED and not again:
-                owner[l], busy = -1, busy - 1
-            elif again and first == _FROM_NETWORK:
-                stage[l], s[NEW + l] = _FROM_NETWORK, 1.0
-                for i in range(n):
-                    joints[PER_JOINT * LANES * i + SEED + l] = joints[PER_JOINT * LANES * i + SPARE + l]
-            elif status[k] == PENDING and tries[l] < settings.restarts:
-                stage[l], s[NEW + l], tries[l] = _FROM_RANDOM, 1.0, tries[l] + 1
+            elif tries[l] < restarts:
+                s[NEW + l], tries[l], from_start[l] = 1.0, tries[l] + 1, False
                 random_state[l] = random_posture(chain, random_state[l], trial)
                 for i in range(n):
                     joints[PER_JOINT * LANES * i + SEED + l] = trial[i]
-            else:
-                owner[l], busy, failed = -1, busy - 1, failed + (status[k] == PENDING)
+                continue
+            owner[l], busy = -1, busy - 1
+            left += status[k] == PENDING
 
 
 @_compiled
-def _prepare(
-    chain: Chain, net: LaneNet, matrices: Floats, starts: Floats, has_start: bool, begin: int, g: lane_seeds.Group
-) -> None:
-    """Read the next targets and write the network's seeds, or else the starts, to ``g.seed`` and ``g.best``."""
-    n = chain.lower.shape[0]
-    lane_seeds.read_targets(chain, matrices, starts, begin, g)
+def _take_near_starts(chain: Chain, s: Floats, joints: Floats, J: Floats, g: lane_seeds.Group) -> bool:
+    """Write to ``g.near`` whose start is near its target; return whether all are. ``g.seed`` holds the starts.
+
+    Between two steps the trial postures, their Jacobian ``J`` and the frames reached are free to use.
+    """
+    n, near = chain.lower.shape[0], 0.0
+    for begin in range(0, GROUP, LANES):
+        for i in range(n):
+            trial = joints[PER_JOINT * LANES * i + QN : PER_JOINT * LANES * i + QN + LANES]
+            reference = g.reference[i * GROUP + begin : i * GROUP + begin + LANES]
+            for l in range(LANES):
+                trial[l] = reference[l]
+        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J)
+        lane_seeds.near_targets(s, begin, NEAR_COST, g)
     for l in range(GROUP):
-        g.near[l] = 0.0
-    if net.count == 0:
-        for k in range(n * GROUP):
-            g.best[k] = g.reference[k]
-            g.seed[k] = g.reference[k]
-        return
+        near += g.near[l]
+    return near == GROUP
+
+
+@_compiled
+def _propose(chain: Chain, net: LaneNet, has_start: bool, g: lane_seeds.Group) -> None:
+    """Write the network's seeds to ``g.seed`` for the targets whose start is not near."""
+    n = chain.lower.shape[0]
     lane_seeds.features(chain, net.symmetric, g.T, g.M, g.x)
     evaluate(net, g.x, g.work, g.judged, g.logits)
     lane_seeds.best_head(net.count, g.logits, g.head)
@@ -160,26 +163,8 @@ def _prepare(
     for k in range(_CANDIDATES):
         lane_seeds.take_nearest(chain, net, g)
         lane_seeds.keep_nearer(chain, g, k == 0)
-    for k in range(n * GROUP):
-        g.seed[k] = g.best[k]
-
-
-@_compiled
-def _take_near_starts(chain: Chain, s: Floats, joints: Floats, J: Floats, g: lane_seeds.Group) -> None:
-    """Put the start in front of other seeds where its pose is near the target; then ``g.near`` is 1.
-
-    Between two steps the trial postures, their Jacobian ``J`` and the frames reached are free to use.
-    """
-    n = chain.lower.shape[0]
-    for begin in range(0, GROUP, LANES):
-        for i in range(n):
-            trial = joints[PER_JOINT * LANES * i + QN : PER_JOINT * LANES * i + QN + LANES]
-            reference = g.reference[i * GROUP + begin : i * GROUP + begin + LANES]
-            for l in range(LANES):
-                trial[l] = reference[l]
-        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J)
-        lane_seeds.near_targets(s, begin, NEAR_COST, g)
     for i in range(n):
-        seed, reference = g.seed[i * GROUP : (i + 1) * GROUP], g.reference[i * GROUP : (i + 1) * GROUP]
+        seed, best = g.seed[i * GROUP : (i + 1) * GROUP], g.best[i * GROUP : (i + 1) * GROUP]
+        reference = g.reference[i * GROUP : (i + 1) * GROUP]
         for l in range(GROUP):
-            seed[l] = reference[l] if g.near[l] > 0.5 else seed[l]
+            seed[l] = reference[l] if g.near[l] > 0.5 else best[l]

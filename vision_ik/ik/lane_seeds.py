@@ -343,7 +343,7 @@ def near_targets(s: Floats, begin: int, most: float, g: Group) -> None:
 
 @_compiled
 def read_targets(chain: Chain, matrices: Floats, starts: Floats, begin: int, g: Group) -> None:
-    """Load the next targets and starts, the last one repeated; ``g.valid`` is 0 where one is not finite or rigid.
+    """Load the next targets, and the starts as seeds, the last repeated; ``g.valid`` is 0 where one is unusable.
 
     Rotations are brought to the nearest one by a Newton step toward the polar factor, R (3 - R^T R) / 2.
     """
@@ -358,7 +358,8 @@ def read_targets(chain: Chain, matrices: Floats, starts: Floats, begin: int, g: 
         for i in range(n):
             last += 0.0 * start[i]
             g.reference[i * _N + l] = min(max(start[i], chain.lower[i]), chain.upper[i])
-        g.valid[l] = last
+            g.seed[i * _N + l] = g.reference[i * _N + l]
+        g.valid[l], g.near[l] = last, 0.0
     t = g.T
     for l in range(GROUP):
         a, b, c = t[l], t[_N + l], t[2 * _N + l]

@@ -44,8 +44,8 @@ FIRST = 90 * _N  # 1 until a step's limits have been looked at once
 ROWS = 91
 
 # Rows of each joint in `Lanes.joints`.
-Q, QN, FREE, SEED, SPARE = 0 * _N, 1 * _N, 2 * _N, 3 * _N, 4 * _N
-PER_JOINT = 5
+Q, QN, FREE, SEED = 0 * _N, 1 * _N, 2 * _N, 3 * _N
+PER_JOINT = 4
 
 _FAST = {"contract", "nsz", "reassoc", "arcp"}
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
@@ -58,7 +58,7 @@ class Lanes(NamedTuple):
     state: Floats
     """(ROWS * LANES,)"""
     joints: Floats
-    """(n * PER_JOINT * LANES,): posture, trial posture, 1 where the joint is free, seed, a second seed."""
+    """(n * PER_JOINT * LANES,): posture, trial posture, 1 where the joint is free, seed."""
     J: Floats
     """(n * 6 * LANES,): Jacobian by joints, position rows weighted."""
     J_trial: Floats

@@ -1,17 +1,4 @@
-"""Compiled search: which seeds are refined, in which order, and which solution is kept.
-
-For one target:
-
-1. *Start.* A start posture whose pose is close to the target is refined first, and wins if it
-   converges nearby: along a path the arm does not change its posture.
-2. *Network.* The heads are ranked by the odds that refinement converges from them. Among the
-   plausible ones, those nearest to the start are refined first; of the first ``settings.collect``
-   that converge the nearest wins. The others follow by rank when none did.
-3. *Restarts.* The start if it was not tried, then random postures, until one converges.
-
-Nothing converged: the closest pose is kept, and the start's own unless another comes clearly
-closer, so that an arm following a target out of its reach does not jump about.
-"""
+"""What all searches share: outcomes, settings, the check of a target, whole turns, random postures, order of heads."""
 
 from __future__ import annotations
 
@@ -23,10 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.kernels import LENGTH, assign, pose_error, refine
-from vision_ik.ik.packed import Packed, unpack
-from vision_ik.ik.seeds import Floats32, Net, complete, evaluate, features, inner_distance
-from vision_ik.robots.kernels import fk
+from vision_ik.ik.seeds import Floats32, Net, complete, inner_distance
 from vision_ik.types import Floats, IkStatus
 
 CONVERGED, LIMITED, UNREACHABLE, INVALID = (
@@ -44,7 +28,7 @@ NEAR_COST = 0.5**2
 """Weighted squared pose error (20 cm, 0.5 rad) up to which a start is refined before the network's seeds."""
 NEAR_JOINT = 0.5
 """[rad, m] Largest joint change with which a start's own solution wins at once."""
-PLAUSIBLE_ODDS = 4.0
+PLAUSIBLE_ODDS = 3.0
 """Log-odds from which a head counts as plausible; the best always does."""
 PLAUSIBLE_HEADS = 6
 """Plausible heads, the nearest to the start, that go before the others."""
@@ -135,26 +119,6 @@ def random_posture(chain: Chain, state: np.uint64, q: Floats) -> np.uint64:
 
 
 @_compiled
-def _attempt(
-    chain: Chain, settings: Settings, target: Floats, q: Floats, reference: Floats
-) -> tuple[bool, int, float, float, float]:
-    """Refine ``q``; return whether it converged, the steps, both errors, and its distance or its cost."""
-    done, steps, e_m, e_rad = refine(
-        chain.fixed,
-        chain.prismatic,
-        chain.lower,
-        chain.upper,
-        target,
-        q,
-        settings.iterations,
-        settings.tolerance_m,
-        settings.tolerance_rad,
-    )
-    distance = unwind(chain, q, reference)
-    return done, steps, e_m, e_rad, distance if done else (e_m / LENGTH) ** 2 + e_rad * e_rad
-
-
-@_compiled
 def order_heads(
     chain: Chain,
     net: Net,
@@ -198,192 +162,3 @@ def order_heads(
                 best = head
         order[k], used[best] = best, True
     return near
-
-
-@_compiled
-def solve_one(
-    chain: Chain, net: Net, settings: Settings, matrix: Floats, start: Floats, has_start: bool, q: Floats
-) -> tuple[int, float, float, int, int]:
-    """Solve one target; ``q`` (n,) receives the posture.
-
-    Returns:
-        Status, position error [m], rotation error [rad], kind of seed, steps over all seeds.
-    """
-    n = q.shape[0]
-    target, reference, trial = np.empty((4, 4)), np.empty(n), np.empty(n)
-    valid = rigid(matrix, target)
-    for i in range(n):
-        if not math.isfinite(start[i]):
-            valid = False
-        reference[i] = min(max(start[i], chain.lower[i]), chain.upper[i])
-    if not valid:
-        for i in range(n):
-            q[i] = np.nan
-        return INVALID, np.nan, np.nan, START, 0
-
-    found, best_m, best_rad, kind, total = 0, np.inf, np.inf, START, 0
-    best = np.inf  # distance once something converged, cost before
-    tried_start = False
-    if has_start:
-        T, e = np.empty((4, 4)), np.empty(6)
-        fk(chain.fixed, chain.prismatic, reference, T)
-        m, rad = pose_error(target, T, e)
-        tried_start = (m / LENGTH) ** 2 + rad * rad < NEAR_COST
-        if tried_start:
-            assign(q, reference)
-            done, total, best_m, best_rad, best = _attempt(chain, settings, target, q, reference)
-            found = int(done)
-            if done and np.abs(q - reference).max() <= NEAR_JOINT:
-                return CONVERGED, best_m, best_rad, START, total
-            best = best if done else HOLD_COST * best - HOLD_MARGIN
-
-    heads = net.rank.shape[1]
-    random_state = np.uint64(settings.seed)
-    if heads > 0:
-        M, x = np.empty((3, 4)), np.empty(net.first.shape[0] - 1, np.float32)
-        outputs = np.empty((heads, net.heads.shape[1] // heads), np.float32)
-        logits = np.empty(heads, np.float32)
-        features(chain, net.symmetric, target, M, x)
-        evaluate(net, x, outputs, logits)
-        order = np.empty(min(settings.heads, heads), np.int64)
-        postures = np.empty((heads, n))
-        near = order_heads(chain, net, M, outputs, logits, reference, order, postures)
-        for k in range(order.shape[0]):
-            if found >= settings.collect or (found > 0 and k >= near):
-                break
-            if k < near:
-                assign(trial, postures[order[k]])
-            else:
-                complete(chain, net.symmetric, M, outputs[order[k]], trial)
-            done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
-            total += steps
-            if (done and found == 0) or ((done or found == 0) and score < best):
-                assign(q, trial)
-                best_m, best_rad, best, kind = m, rad, score, NETWORK
-            found += done
-    for k in range(-1, settings.restarts):
-        if found > 0:
-            break
-        if k < 0:
-            if tried_start:
-                continue
-            assign(trial, reference)
-        else:
-            random_state = random_posture(chain, random_state, trial)
-        done, steps, m, rad, score = _attempt(chain, settings, target, trial, reference)
-        total += steps
-        found += done
-        if k < 0 and has_start and not done:
-            score = HOLD_COST * score - HOLD_MARGIN
-        if done or score < best:
-            assign(q, trial)
-            best_m, best_rad, best, kind = m, rad, score, START if k < 0 else RANDOM
-    if found > 0:
-        return CONVERGED, best_m, best_rad, kind, total
-    if _beyond_reach(chain, target):
-        return UNREACHABLE, best_m, best_rad, kind, total
-    for i in range(n):
-        if q[i] - chain.lower[i] <= AT_LIMIT or chain.upper[i] - q[i] <= AT_LIMIT:
-            return LIMITED, best_m, best_rad, kind, total
-    return UNREACHABLE, best_m, best_rad, kind, total
-
-
-@_compiled
-def _beyond_reach(chain: Chain, target: Floats) -> bool:
-    """Return whether the last joint would have to be farther from the first than the stretched chain is long."""
-    first, last = chain.fixed[0], chain.fixed[-1]
-    squared = 0.0
-    for i in range(3):
-        # Origin of the last joint: T_base_tip inv(T_last_tip), minus that of the first.
-        p = target[i, 3] - first[i, 3]
-        for j in range(3):
-            for k in range(3):
-                p -= target[i, j] * last[k, j] * last[k, 3]
-        squared += p * p
-    return squared > chain.reach**2
-
-
-@_compiled
-def solve_single(
-    packed: Packed, settings: Settings, matrix: Floats, start: Floats, has_start: bool
-) -> tuple[Floats, int, float, float, int, int]:
-    """Solve one target as `solve_one` does, and return the posture (n,) in front of its results."""
-    chain, net = unpack(packed)
-    q = np.empty(start.shape[0])
-    status, m, rad, kind, steps = solve_one(chain, net, settings, matrix, start, has_start, q)
-    return q, status, m, rad, kind, steps
-
-
-@_compiled
-def solve_many(
-    chain: Chain,
-    net: Net,
-    settings: Settings,
-    matrices: Floats,
-    starts: Floats,
-    has_start: bool,
-    q: Floats,
-    status: NDArray[np.int64],
-    errors: Floats,
-    steps: NDArray[np.int64],
-) -> None:
-    """Solve (N, 4, 4) targets from ``starts`` (N, n) or (1, n); write (N, n), (N,), (N, 2) and (N,) results."""
-    for k in range(matrices.shape[0]):
-        start = starts[min(k, starts.shape[0] - 1)]
-        status[k], errors[k, 0], errors[k, 1], _, steps[k] = solve_one(
-            chain, net, settings, matrices[k], start, has_start, q[k]
-        )
-
-
-@_compiled
-def solve_distinct(
-    chain: Chain, net: Net, settings: Settings, matrix: Floats, reference: Floats, apart: float, q: Floats, info: Floats
-) -> int:
-    """Refine every head and all random seeds; keep solutions that differ by ``apart`` [rad, m] in some joint.
-
-    Postures that differ by whole turns are one; the one nearest to ``reference`` stands for them.
-
-    Returns:
-        The number of solutions, at most ``q.shape[0]``, or -1 for an invalid target. ``info`` (count, 4)
-        receives both errors, the kind of seed and the steps.
-    """
-    target, trial = np.empty((4, 4)), np.empty(reference.shape[0])
-    if not rigid(matrix, target):
-        return -1
-    heads, count = net.rank.shape[1], 0
-    M, x = np.empty((3, 4)), np.empty(net.first.shape[0] - 1, np.float32)
-    outputs = np.empty((heads, net.heads.shape[1] // max(heads, 1)), np.float32)
-    if heads > 0:
-        features(chain, net.symmetric, target, M, x)
-        evaluate(net, x, outputs, np.empty(heads, np.float32))
-    state = np.uint64(settings.seed)
-    for k in range(-1, heads + settings.restarts):
-        kind = NETWORK
-        if k < 0:
-            assign(trial, reference)
-            kind = START
-        elif k < heads:
-            complete(chain, net.symmetric, M, outputs[k], trial)
-        else:
-            state = random_posture(chain, state, trial)
-            kind = RANDOM
-        done, steps, m, rad, _ = _attempt(chain, settings, target, trial, reference)
-        if done and count < q.shape[0] and _is_new(chain, q[:count], trial, apart):
-            assign(q[count], trial)
-            info[count, 0], info[count, 1], info[count, 2], info[count, 3] = m, rad, kind, steps
-            count += 1
-    return count
-
-
-@_compiled
-def _is_new(chain: Chain, known: Floats, q: Floats, apart: float) -> bool:
-    for k in range(known.shape[0]):
-        largest = 0.0
-        for i in range(q.shape[0]):
-            d = q[i] - known[k, i]
-            if not chain.prismatic[i]:
-                d -= 2.0 * math.pi * round(d / (2.0 * math.pi))
-            largest = max(largest, abs(d))
-        if largest < apart:
-            return False
-    return True

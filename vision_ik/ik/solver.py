@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vision_ik.errors import InvalidPoseError
-from vision_ik.ik import following, reasons, search, selection
+from vision_ik.ik import batch, reasons, search, selection, single
 from vision_ik.ik.chain import Chain, make_chain
 from vision_ik.ik.collision import CollisionModel
 from vision_ik.ik.collision_kernels import posture_collides
+from vision_ik.ik.lane_net import LaneNet, make_lane_net
 from vision_ik.ik.objective import Objective, check_objective
 from vision_ik.ik.packed import Packed, pack
 from vision_ik.ik.seeds import NO_NET, Net
@@ -25,7 +26,7 @@ from vision_ik.transforms import Transform, TransformLike
 from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
 
 _STATUS = tuple(IkStatus)
-_CHUNK = 256
+_CHUNK = 2048
 """Targets a thread takes at a time."""
 
 
@@ -47,7 +48,9 @@ class HybridSolver:
     net: Net
     """Empty where the solver has no learned seeds."""
     packed: Packed
-    """Both again, in few arrays."""
+    """All three again, in few arrays, for single targets."""
+    lanes: LaneNet
+    """The network again, for many targets."""
     threads: int = 1
     """Threads a batch may use."""
     seeds: LearnedSeeds | None = None
@@ -100,18 +103,7 @@ class HybridSolver:
         if start.shape != (self.chain.lower.shape[0],):
             raise ValueError(f"q_start must have shape ({self.robot.n},), not {start.shape}.")
         if task is None and objective == "near" and locked is None and joint_weights is None:
-            q, status, m, rad, kind, steps, leaps = following.solve_single(
-                self.packed, self.settings, matrix, start, q_start is not None
-            )
-            if status == search.CONVERGED:
-                if leaps:
-                    goal = make_goal(self.robot)
-                    q, status, m, rad, kind, steps = self._search(matrix, start, True, goal, "nearest")
-                elif self.collision is not None and self._collides(q):
-                    goal = make_goal(self.robot)
-                    q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, goal)
-            elif status != search.INVALID:
-                status = reasons.classify(self.chain, make_goal(self.robot), matrix, q)
+            q, status, m, rad, kind, steps = self._solve_plain(matrix, start, q_start is not None)
         else:
             goal = make_goal(self.robot, task, locked, joint_weights)
             q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, goal, objective)
@@ -129,7 +121,10 @@ class HybridSolver:
         locked: Locked | None = None,
         joint_weights: Weights | None = None,
     ) -> IkBatch:
-        """Solve (N, 4, 4) poses, each as `solve` would; invalid ones get NaN and ``IkStatus.INVALID``.
+        """Solve (N, 4, 4) poses as `solve` does; invalid ones get NaN and ``IkStatus.INVALID``.
+
+        Sixteen poses at a time share the processor's vector lanes. Where a start is far, its solution may be a
+        little farther from it than the one that `solve` finds. Size and threads do not change the answers.
 
         Args:
             Ts_base_tool: Target poses of the tool in the base frame.
@@ -146,9 +141,9 @@ class HybridSolver:
         if matrices.size == 0:
             matrices = matrices.reshape(0, 4, 4)
         starts = np.atleast_2d(np.array(self.robot.home if q_start is None else q_start, dtype=np.float64, order="C"))
-        count, n = len(matrices), self.robot.n
-        if matrices.shape[1:] != (4, 4):
+        if matrices.ndim != 3 or matrices.shape[1:] != (4, 4):
             raise ValueError(f"Targets must have shape (N, 4, 4), not {matrices.shape}.")
+        count, n = len(matrices), self.robot.n
         if starts.ndim != 2 or starts.shape[1] != n or (len(starts) not in (1, count)):
             raise ValueError(f"q_start must have shape ({n},) or ({count}, {n}), not {starts.shape}.")
         plain = task is None and objective == "near" and locked is None and joint_weights is None
@@ -162,8 +157,11 @@ class HybridSolver:
             own = starts[part] if len(starts) > 1 else starts
             out = q[part], status[part], errors[part], steps[part]
             if plain:
-                search.solve_many(self.chain, self.net, self.settings, matrices[part], own, q_start is not None, *out)
-                reasons.classify_many(self.chain, goal, matrices[part], q[part], status[part])
+                left = batch.solve_lanes(
+                    self.chain, self.lanes, self.settings, matrices[part], own, q_start is not None, *out
+                )
+                if left:
+                    self._finish(matrices[part], own, q_start is not None, *out)
             else:
                 selection.solve_many(self._arm, goal, objective, matrices[part], own, q_start is not None, out)
 
@@ -229,6 +227,17 @@ class HybridSolver:
         duration = perf_counter() - begin
         return [_solved(*answer, duration) for answer in found]
 
+    def warm_up(self) -> None:
+        """Compile, or load from the cache on disk, what `solve` may need, so that no call in a loop waits for it."""
+        home = self.robot.home
+        T = self.robot.forward(home) @ self.T_flange_tool.matrix
+        beyond = T.copy()
+        beyond[:3, 3] += 10.0 * self.chain.reach
+        for start in (None, home):
+            self.solve(T, start)
+            self.solve(beyond, start)
+        self.solve(T, home, objective="nearest")
+
     def explain(self, solution: IkSolution) -> str:
         """Return one sentence on how a solve ended, with the joints that hold it back and what is missing."""
         return reasons.explain(self.robot, solution)
@@ -241,6 +250,37 @@ class HybridSolver:
         return self.collision is not None and posture_collides(
             self.collision.arrays, self.chain.fixed, self.chain.prismatic, q
         )
+
+    def _solve_plain(self, matrix: Floats, start: Floats, has_start: bool) -> selection.Answer:
+        """Solve for the whole pose, near the start."""
+        n = self.chain.lower.shape[0]
+        answer = single.solve_single(self.packed, matrix, start, has_start)
+        status, m, rad, kind, steps, leaps = answer[n:].tolist()
+        q, status = answer[:n], int(status)
+        if status == search.CONVERGED:
+            if leaps:
+                return self._search(matrix, start, True, make_goal(self.robot), "nearest")
+            if self.collision is not None and self._collides(q):
+                return self._search(matrix, start, has_start, make_goal(self.robot))
+        elif status != search.INVALID:
+            status = reasons.classify(self.chain, make_goal(self.robot), matrix, q)
+        return selection.Answer(q, status, m, rad, int(kind), int(steps))
+
+    def _finish(
+        self,
+        matrices: Floats,
+        starts: Floats,
+        has_start: bool,
+        q: Floats,
+        status: NDArray[np.int64],
+        errors: Floats,
+        steps: NDArray[np.int64],
+    ) -> None:
+        """Solve one by one what the lanes have left."""
+        for k in np.flatnonzero(status == batch.PENDING):
+            start = starts[min(int(k), len(starts) - 1)]
+            q[k], status[k], errors[k, 0], errors[k, 1], _, more = self._solve_plain(matrices[k], start, has_start)
+            steps[k] += more
 
     def _search(
         self, matrix: Floats, start: Floats, has_start: bool, goal: Goal, objective: Objective = "near"
@@ -272,21 +312,23 @@ def make_solver(
     if restarts < 0 or threads < 1:
         raise ValueError(f"restarts ({restarts}) must not be negative, and threads ({threads}) at least 1.")
     chain = make_chain(robot, T_flange_tool)
+    settings = search.Settings(
+        tolerance_m=float(tolerance_m),
+        tolerance_rad=float(tolerance_rad),
+        iterations=30,
+        collect=1,
+        heads=12,
+        restarts=int(restarts),
+        seed=int(seed),
+    )
     return HybridSolver(
         robot=robot,
         T_flange_tool=Transform.identity() if T_flange_tool is None else T_flange_tool,
-        settings=search.Settings(
-            tolerance_m=float(tolerance_m),
-            tolerance_rad=float(tolerance_rad),
-            iterations=30,
-            collect=1,
-            heads=12,
-            restarts=int(restarts),
-            seed=int(seed),
-        ),
+        settings=settings,
         chain=chain,
         net=net,
-        packed=pack(chain, net),
+        packed=pack(chain, net, settings),
+        lanes=make_lane_net(net),
         threads=threads,
         seeds=seeds,
         collision=CollisionModel.from_robot(robot) if self_collision is True else self_collision or None,
