@@ -117,12 +117,12 @@ def _print_catalogue(robots: Sequence[RobotModel]) -> None:
     for facts in map(_facts, robots):
         chain = f"{facts['base']} → {facts['tip']}"
         row = (facts["name"], facts["title"], str(facts["n"]), f"{facts['reach']:.3f}", chain)
-        rows.append((*row, *_seed_cells(facts["seeds"]), Text(facts["source"], style="dim")))
-    columns = ("name", "arm", "joints", "reach [m]", "base → tip", "first shot", "trained", "source")
+        rows.append((*row, *_seed_cells(facts["seeds"])))
+    columns = ("name", "arm", "joints", "reach [m]", "base → tip", "first shot", "trained")
     console.results().print(console.table(columns, rows, right=("joints", "reach [m]", "first shot")))
     console.say(
         "First shot: share of random poses solved from the learned seed alone.\n"
-        "`vision-ik robots NAME` shows the limits of one arm; any other URDF can be used by its path.",
+        "`vision-ik robots NAME` shows limits and sources of one arm; any other URDF can be used by its path.",
         style="dim",
     )
 
@@ -169,10 +169,12 @@ def _seed_lines(seeds: dict[str, Any] | None, training: str) -> dict[str, str]:
     if "train_cpu_s" in seeds:
         card.append(f"trained in {seeds['train_cpu_s']:.0f} s of CPU time on {seeds.get('date', 'an unknown day')}")
     advice = "" if seeds["exact"] else f"; seeds of its own: `{training}`"
+    cell = seeds.get("workspace", {}).get("first_shot_worst_cell")
+    worst = "" if cell is None else f" (worst cell {cell:.1%} at the first shot)"
     return {
         "seeds": seeds["summary"] + advice,
         "card": ", ".join(card),
-        "map": seeds["workspace_map"] or "",
+        "map": "" if seeds["workspace_map"] is None else seeds["workspace_map"] + worst,
         "weights": seeds["weights"],
     }
 
