@@ -23,7 +23,6 @@ from vision_ik.types import Floats, IkStatus
 needs_warp = pytest.mark.skipif(
     importlib.util.find_spec("warp") is None, reason='Warp is not installed: pip install "vision-ik[cuda]".'
 )
-pytestmark = pytest.mark.xdist_group("warp")  # one process compiles what several tests run
 
 
 def batch_of(solver: HybridSolver, device: str = "cpu", chunk: int = 1000) -> CudaBatch:
@@ -202,6 +201,19 @@ def test_without_warp_the_remedy_is_named(panda: HybridSolver, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "warp", None)
     with pytest.raises(MissingDependencyError, match=r"vision-ik\[cuda\]"):
         CudaBatch(panda.chain, NO_NET, panda.settings, "cpu")
+
+
+@pytest.mark.slow
+@needs_warp
+def test_the_kernels_compile_for_cuda_where_there_is_no_gpu(panda: HybridSolver, tmp_path: Path) -> None:
+    batch_of(panda)  # starts Warp
+    warp = importlib.import_module("warp")
+    kernels = importlib.import_module("vision_ik.ik.cuda_kernels").kernels_of(panda.robot.n)
+    shape, _ = importlib.import_module("vision_ik.ik.cuda_network").lay_out(panda.net, panda.robot.n)
+    propose = importlib.import_module("vision_ik.ik.cuda_seeds").propose_kernel(shape)
+    for kernel in (kernels.attempt, kernels.gather, propose):
+        (file,) = warp.compile_aot_module(kernel.module, arch=75, module_dir=tmp_path, use_ptx=True)
+        assert ".entry" in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.gpu

@@ -32,7 +32,7 @@ from vision_ik.ik.task import Goal, Rotation
 from vision_ik.types import Floats
 
 CHUNK = 1 << 19
-"""Targets on the device at a time: about 250 MB for seven joints."""
+"""Targets on the device at a time: about 300 MB for seven joints."""
 FIRST_STEPS = 12
 """Steps in the first round: a warp waits for its slowest thread, so hopeless seeds are dropped early."""
 OPEN = -1
