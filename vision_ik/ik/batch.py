@@ -62,7 +62,7 @@ def solve_lanes(
     owner, tries = np.full(LANES, -1), np.zeros(LANES, np.int64)
     random_state, trial = np.zeros(LANES, np.uint64), np.empty(n)
     from_start = np.zeros(LANES, np.bool_)
-    restarts = settings.restarts if net.count == 0 else 0
+    restarts = settings.restarts if net.n_heads == 0 else 0
     ahead, taken, busy, left = 0, GROUP, 0, 0
     while True:
         for l in range(LANES):
@@ -72,7 +72,7 @@ def solve_lanes(
                         break
                     lane_seeds.read_targets(chain, matrices, starts, ahead, group)
                     following = has_start and _take_near_starts(chain, s, joints, J_trial, group)
-                    if net.count > 0 and not following:
+                    if net.n_heads > 0 and not following:
                         _propose(chain, net, has_start, group)
                     ahead, taken = ahead + GROUP, 0
                 k = ahead - GROUP + taken
@@ -154,7 +154,7 @@ def _propose(chain: Chain, net: LaneNet, has_start: bool, g: lane_seeds.Group) -
     n = chain.lower.shape[0]
     lane_seeds.features(chain, net.symmetric, g.T, g.M, g.x)
     evaluate(net, g.x, g.work, g.judged, g.logits)
-    lane_seeds.best_head(net.count, g.logits, g.head)
+    lane_seeds.best_head(net.n_heads, g.logits, g.head)
     if not has_start:
         lane_seeds.propose(chain, net, g)
         return

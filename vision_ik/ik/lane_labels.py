@@ -82,7 +82,7 @@ def head_seeds(chain: Chain, net: LaneNet, q: Floats, targets: Floats, logits: F
         evaluate(net, g.x, g.work, g.judged, g.logits)
         affine(net.heads, net.heads_bias, g.x[INPUT_BLOCKS:], g.outputs)
         odds, outputs = g.logits.reshape(-1), g.outputs.reshape(-1)
-        for head in range(net.count):
+        for head in range(net.n_heads):
             for o in range(net.outputs):
                 j = first + o
                 for l in range(GROUP):

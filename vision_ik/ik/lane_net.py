@@ -37,7 +37,7 @@ class LaneNet(NamedTuple):
     heads_bias: Floats32
     rows: Floats32
     """(heads * outputs, width + 1): the heads again, for when one is chosen."""
-    count: int
+    n_heads: int
     """Heads; 0 where there is no network."""
     outputs: int
     """Joints a head proposes."""

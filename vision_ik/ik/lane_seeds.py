@@ -244,7 +244,7 @@ def near_distances(chain: Chain, net: LaneNet, least: float, g: Group) -> None:
     outputs = net.outputs
     first = 1 if net.symmetric else 0
     limit, all_logits, all_outputs = np.float32(least), g.logits.reshape(-1), g.outputs.reshape(-1)
-    for k in range(net.count):
+    for k in range(net.n_heads):
         total = g.distance[k * _N : (k + 1) * _N]
         logits = all_logits[k * _N : (k + 1) * _N]
         for l in range(GROUP):
@@ -269,7 +269,7 @@ def take_nearest(chain: Chain, net: LaneNet, g: Group) -> None:
     head = g.head
     for l in range(GROUP):
         head[_N + l] = np.float32(np.inf)
-    for k in range(net.count):
+    for k in range(net.n_heads):
         row, number = g.distance[k * _N : (k + 1) * _N], np.float32(k)
         for l in range(GROUP):
             better = row[l] < head[_N + l]

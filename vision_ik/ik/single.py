@@ -59,7 +59,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 class Heads(NamedTuple):
     """What the network proposes."""
 
-    count: int
+    n_heads: int
     outputs: int
     symmetric: bool
 
@@ -162,7 +162,7 @@ def _search(
     out: Floats,
 ) -> None:
     """Try the network's seeds, then restarts; ``out`` holds what the start came to."""
-    n, heads = chain.lower.shape[0], kinds.count
+    n, heads = chain.lower.shape[0], kinds.n_heads
     has_start, tried_start, found, best = begun
     padded = -(-heads // GROUP) * GROUP
     seeds, order = np.empty((padded // GROUP, n * GROUP)), np.empty(padded, np.int64)
