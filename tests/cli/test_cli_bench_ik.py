@@ -93,7 +93,7 @@ def test_the_network_wins_only_by_less_time_and_no_fewer_solutions(ablation: _ik
 
 
 def test_an_arm_without_weights_says_so(ablation: _ik_ablation.Ablation) -> None:
-    without = replace(ablation, network=None)
+    without = replace(ablation, network=None, public=None)
     assert not without.network_wins
     assert without.rows()[-1][-1] == "no weights shipped"
     assert _ik_ours.figures(without, Level.QUICK)[0].note == "no weights shipped"

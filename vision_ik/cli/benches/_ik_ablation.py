@@ -8,11 +8,12 @@ import numpy as np
 
 from vision_ik.cli.benches import Table
 from vision_ik.cli.benches._ik_judge import Judge, make_judge
+from vision_ik.cli.benches._ik_restarts import refine_batch, solve_from
 from vision_ik.cli.benches._ik_table import PoseTable
 from vision_ik.cli.benches._ik_targets import Targets
 from vision_ik.cli.benches._ik_timing import Calls, Solve, call_in_turns, cpu_s
 from vision_ik.ik import HybridSolver, load_solver
-from vision_ik.ik.solver import make_solver
+from vision_ik.ik.single import solve_single
 from vision_ik.learning.labelling import first_shot
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.types import Floats
@@ -60,6 +61,8 @@ class Ablation:
     table: Seeds
     network: Seeds | None
     """None where no weights are shipped."""
+    public: Calls | None
+    """`HybridSolver.solve` with the network, as users call it, on the same targets; None where ``network`` is."""
     judge: Judge
     targets: Targets
 
@@ -88,49 +91,52 @@ class Ablation:
 
 
 def compare(name: str, *, count: int, table_size: int) -> Ablation:
-    """Measure the three kinds of seeds on ``count`` targets of the arm ``name``."""
+    """Measure the three kinds of seeds on ``count`` targets of the arm ``name``.
+
+    Bare compiled calls are compared: what a public call adds is the same for all.
+    """
     robot = load_robot(name)
     targets = Targets.draw(robot, count)
-    judge, plain, learned = make_judge(robot), make_solver(robot), load_solver(robot)
+    judge, plain, learned = make_judge(robot), load_solver(robot, learned=False), load_solver(robot)
     table = PoseTable(robot, table_size)
-
-    def looked_up(T: Floats, start: Floats) -> Floats:
-        del start
-        return plain.solve(T, table.look_up(T[None])[0]).q
-
+    n, packed, learned_packed = robot.n, plain.packed, learned.packed
     solvers: dict[str, tuple[Solve, Targets]] = {
-        "random": (_solve(plain), targets),
-        "table": (looked_up, targets),
+        "random": (lambda T, start: solve_from(packed, T, start), targets),
+        "table": (lambda T, start: solve_from(packed, T, table.look_up(T[None])[0]), targets),
     }
     if learned.learned:
-        solvers["network"] = (_solve(learned), targets)
+        solvers["network"] = (lambda T, start: solve_single(learned_packed, T, start, True)[:n], targets)
+        solvers["public"] = (lambda T, start: learned.solve(T, start).q, targets)
     calls = call_in_turns(solvers)
-    seeds = table.look_up(targets.Ts)
-    random = Seeds(
-        kind="random restarts",
-        first_shot=_first_shot(robot, targets.Ts, targets.starts),
-        solved=float(judge.solved(calls["random"].q, targets.Ts).mean()),
-        calls=calls["random"],
-        batched_us=_batched_us(plain, targets.Ts, targets.starts),
-    )
-    stored = Seeds(
-        kind=f"table of {table.size:,}",
-        first_shot=_first_shot(robot, targets.Ts, seeds),
-        solved=float(judge.solved(calls["table"].q, targets.Ts).mean()),
-        calls=calls["table"],
-        batched_us=_batched_us(plain, targets.Ts, seeds)
-        + 1e6 * cpu_s(lambda: table.look_up(targets.Ts)) / len(targets),
-    )
-    network = None
-    if learned.learned:
-        network = Seeds(
-            kind="network",
-            first_shot=float((first_shot(learned.chain, learned.net, targets.q) > 0).mean()),
-            solved=float(judge.solved(calls["network"].q, targets.Ts).mean()),
-            calls=calls["network"],
-            batched_us=_batched_us(learned, targets.Ts, targets.starts),
+
+    def seeds(kind: str, key: str, first_shot: float, batched_us: float) -> Seeds:
+        solved = float(judge.solved(calls[key].q, targets.Ts).mean())
+        return Seeds(kind=kind, first_shot=first_shot, solved=solved, calls=calls[key], batched_us=batched_us)
+
+    looked_up = table.look_up(targets.Ts)
+    return Ablation(
+        robot=robot,
+        random=seeds(
+            "random restarts", "random", _first_shot(plain, targets.Ts, targets.starts), _batched_us(plain, targets)
+        ),
+        table=seeds(
+            f"table of {table.size:,}",
+            "table",
+            _first_shot(plain, targets.Ts, looked_up),
+            _table_batched_us(plain, table, targets),
+        ),
+        network=seeds(
+            "network",
+            "network",
+            float(np.mean(first_shot(learned.chain, learned.net, targets.q) > 0)),
+            _batched_us(learned, targets),
         )
-    return Ablation(robot=robot, random=random, table=stored, network=network, judge=judge, targets=targets)
+        if learned.learned
+        else None,
+        public=calls.get("public"),
+        judge=judge,
+        targets=targets,
+    )
 
 
 def to_table(ablations: list[Ablation]) -> Table:
@@ -140,20 +146,27 @@ def to_table(ablations: list[Ablation]) -> Table:
         name="Seeds before the same refinement",
         columns=COLUMNS,
         rows=tuple(row for ablation in ablations for row in ablation.rows()),
-        note=f"{count:,} random reachable targets an arm, one random start each, CPU time of one thread, calls from "
-        f"Python in turns; solved: 1e-6 m and rad, inside the limits, by {ablations[0].judge.name}.",
+        note=f"{count:,} random reachable targets an arm, one random start each, CPU time of one thread, bare "
+        f"compiled calls in turns; solved: 1e-6 m and rad, inside the limits, by {ablations[0].judge.name}.",
     )
 
 
-def _solve(solver: HybridSolver) -> Solve:
-    return lambda T, start: solver.solve(T, start).q
+def _first_shot(solver: HybridSolver, Ts: Floats, seeds: Floats) -> float:
+    """Return the share of targets (N, 4, 4) solved from one seed (N, n) each."""
+    return float(refine_batch(solver.chain, solver.settings, Ts, seeds)[1].mean())
 
 
-def _first_shot(robot: RobotModel, Ts: Floats, seeds: Floats) -> float:
-    """Return the share of targets (N, 4, 4) solved from one seed (N, n) each, by the solver without restarts."""
-    return float(np.mean(make_solver(robot, restarts=0).solve_batch(Ts, seeds).converged))
+def _batched_us(solver: HybridSolver, targets: Targets) -> float:
+    solver.solve_batch(targets.Ts[:100], targets.starts[:100])
+    return 1e6 * cpu_s(lambda: solver.solve_batch(targets.Ts, targets.starts)) / len(targets)
 
 
-def _batched_us(solver: HybridSolver, Ts: Floats, starts: Floats) -> float:
-    solver.solve_batch(Ts[:100], starts[:100])
-    return 1e6 * cpu_s(lambda: solver.solve_batch(Ts, starts)) / len(Ts)
+def _table_batched_us(solver: HybridSolver, table: PoseTable, targets: Targets) -> float:
+    """Time a batch from the table's seeds; targets that fail from them go to the solver without a network."""
+
+    def batch(Ts: Floats) -> None:
+        _, done = refine_batch(solver.chain, solver.settings, Ts, table.look_up(Ts))
+        solver.solve_batch(Ts[done == 0.0])
+
+    batch(targets.Ts[:100])
+    return 1e6 * cpu_s(lambda: batch(targets.Ts)) / len(targets)

@@ -25,13 +25,18 @@ _RAW_TARGETS = 2000
 
 def figures(ablation: Ablation, level: Level) -> list[Figure]:
     """Return the figures of one arm; what the ablation measured is not measured again."""
-    network, robot = ablation.network, ablation.robot
-    if network is None:
+    network, public, robot = ablation.network, ablation.public, ablation.robot
+    if network is None or public is None:
         return [Figure(name=f"{robot.name}: learned seeds", value=float("nan"), note="no weights shipped")]
     asked = robot.n >= 6
     note = f"{len(ablation.targets):,} targets, judged by {ablation.judge.name}"
     found = [
-        _at_least(f"{robot.name}: solved", network.solved, _SOLVED if asked else None, note),
+        _at_least(
+            f"{robot.name}: solved",
+            float(ablation.judge.solved(public.q, ablation.targets.Ts).mean()),
+            _SOLVED if asked else None,
+            note,
+        ),
         _at_least(
             f"{robot.name}: first-shot success",
             network.first_shot,
@@ -40,7 +45,7 @@ def figures(ablation: Ablation, level: Level) -> list[Figure]:
         ),
     ]
     limits = _CALL_US.get(robot.name, (None, None))
-    for what, value, most in zip(("mean", "p99"), (network.calls.mean, network.calls.p99), limits, strict=True):
+    for what, value, most in zip(("mean", "p99"), (public.mean, public.p99), limits, strict=True):
         found.append(
             Figure(
                 name=f"{robot.name}: one call, {what}",
