@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from vision_ik.ik import collision_kernels as kernels
 from vision_ik.ik.collision_kernels import CollisionArrays
 from vision_ik.ik.collision_matrix import Ints, Reason, disabled_links, reasons_of
+from vision_ik.ik.collision_meshes import Bound, bound_mesh, find_mesh
 from vision_ik.robots import Capsule, RobotModel
+from vision_ik.robots.description import Shape, read_urdf
 from vision_ik.robots.kernels import fk_frames
 from vision_ik.types import Floats
 
@@ -95,7 +97,8 @@ class CollisionModel:
         """Return the model of an arm: the same one each time.
 
         Args:
-            robot: The arm. What it carries counts if it is among ``robot.capsules``.
+            robot: The arm. What it carries counts if it is among ``robot.capsules``. Links that have only meshes
+                get capsules around them where Open3D can read the files.
             margin: Capsules nearer than this count as touching [m].
             disabled: Pairs of links to leave out, or the path of an SRDF with ``disable_collisions``.
             samples: Random postures that tell which pairs always touch.
@@ -107,7 +110,7 @@ class CollisionModel:
         if not np.isfinite(margin) or samples < 0:
             raise ValueError(f"margin ({margin}) must be finite and samples ({samples}) not negative.")
         frame_of = dict(zip(robot.links, robot.link_frames.tolist(), strict=True))
-        capsules = sorted(robot.capsules, key=lambda capsule: frame_of[capsule.link])
+        capsules = sorted(_with_meshes(robot), key=lambda capsule: frame_of[capsule.link])
         links = tuple(capsule.link for capsule in capsules)
         frames = np.array([frame_of[link] for link in links], dtype=np.int64)
         p0, p1 = _ends(robot, capsules)
@@ -137,7 +140,7 @@ class CollisionModel:
 
     @property
     def approximate(self) -> bool:
-        """Whether some link is only a stick in place of its mesh, so that a collision may be missed."""
+        """Whether some link is a stick in place of a mesh that was not found or read; collisions may be missed."""
         return bool(self.stand_in.any())
 
     def collides(self, q: ArrayLike) -> bool:
@@ -211,6 +214,45 @@ class CollisionModel:
         if not np.isfinite(postures).all():
             raise ValueError("q must be finite.")
         return postures
+
+
+def _with_meshes(robot: RobotModel) -> list[Capsule]:
+    """Return the capsules of an arm, stand-ins replaced by capsules around the meshes they stand for."""
+    stood_in = {capsule.link for capsule in robot.capsules if capsule.stand_in}
+    if not stood_in:
+        return list(robot.capsules)
+    capsules = [capsule for capsule in robot.capsules if not capsule.stand_in]
+    tree = read_urdf(robot.urdf_path)
+    for name in sorted(stood_in):
+        link = tree.links[name]
+        shapes = [shape for shape in link.collisions if shape.mesh] or [shape for shape in link.visuals if shape.mesh]
+        bounds = [_mesh_bounds(shape, robot.urdf_path) for shape in shapes]
+        if all(bounds):
+            capsules += [Capsule(link=name, p0=b.p0, p1=b.p1, radius=b.radius) for part in bounds for b in part]
+        else:
+            capsules += [capsule for capsule in robot.capsules if capsule.link == name and capsule.stand_in]
+    return capsules
+
+
+def _mesh_bounds(shape: Shape, urdf: Path) -> list[Bound]:
+    """Return capsules around a mesh, in its link's frame; none where the file cannot be found or read."""
+    path = find_mesh(shape.mesh, urdf)
+    if path is None:
+        return []
+    R, t = shape.T_link_shape[:3, :3], shape.T_link_shape[:3, 3]
+    bounds = _file_bounds(path, path.stat().st_mtime_ns, shape.size)
+    return [Bound(R @ bound.p0 + t, R @ bound.p1 + t, bound.radius) for bound in bounds]
+
+
+@lru_cache(maxsize=256)
+def _file_bounds(path: Path, modified: int, scale: tuple[float, ...]) -> tuple[Bound, ...]:
+    """Return capsules around a mesh file in its own frame; ``modified`` [ns] tells one version from the next."""
+    import open3d as o3d
+
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        mesh = o3d.io.read_triangle_mesh(path)
+    vertices, triangles = np.asarray(mesh.vertices) * scale, np.asarray(mesh.triangles, dtype=np.int64)
+    return tuple(bound_mesh(vertices, triangles)) if len(triangles) else ()
 
 
 def _ends(robot: RobotModel, capsules: list[Capsule]) -> tuple[Floats, Floats]:

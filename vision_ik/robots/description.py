@@ -29,9 +29,11 @@ class Shape:
     T_link_shape: Floats
     """(4, 4) pose of the shape's centre; cylinders and capsules lie along its z."""
     size: tuple[float, ...]
-    """(radius, length) of a cylinder or capsule, (radius,) of a sphere, edges of a box; empty for a mesh [m]."""
+    """[m] (radius, length) of a cylinder or capsule, (radius,) of a sphere, edges of a box; a mesh's scale (3,)."""
     rgba: Rgba | None = None
     """Red, green, blue and opacity, 0 to 1; None where the file gives none."""
+    mesh: str = ""
+    """File name of a mesh as the URDF gives it, often ``package://...``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -219,13 +221,16 @@ def _shape(element: ElementTree.Element, materials: dict[str, Rgba], what: str, 
         size = tuple(float(_numbers(body, key, None, what, file)[0]) for key in keys)
         if kind == "box":
             size = tuple(_numbers(body, "size", None, what, file, count=3).tolist())
-        if any(edge < 0.0 for edge in size):
+        if kind == "mesh":
+            size = tuple(_numbers(body, "scale", (1.0, 1.0, 1.0), what, file).tolist())
+        elif any(edge < 0.0 for edge in size):
             raise _malformed(file, f"gives {what} a shape of negative size.")
         return Shape(
             kind=kind,
             T_link_shape=_origin(element, what, file),
             size=size,
             rgba=None if material is None else _colour(material, materials, file),
+            mesh=body.get("filename", ""),
         )
     return None
 
