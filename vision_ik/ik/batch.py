@@ -1,4 +1,4 @@
-"""Many targets: sixteen lanes that each refine one target, filled again as soon as it is done.
+"""Many targets: one seed each, refined sixteen at a time.
 
 A target's seed is its start if that is near, else of the network's plausible heads the one nearest to the start,
 or the best-ranked one where there is no start. Without a network random postures follow the start. Targets that
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from vision_ik.ik import lane_seeds, lanes
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.kernels import PATIENCE
 from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet, affine, evaluate
-from vision_ik.ik.lane_step import advance
-from vision_ik.ik.lanes import LANES, NEW, PER_JOINT, QN, SEED, TXX
+from vision_ik.ik.lane_refine import refine_many
+from vision_ik.ik.lanes import LANES, PER_JOINT, Q
 from vision_ik.ik.search import (
     CONVERGED,
     INVALID,
@@ -32,14 +31,15 @@ from vision_ik.types import Floats
 
 PENDING = -1
 """Status of a target that is left to `single.solve_single`."""
+_FOLLOWING = -2
+"""Status of a target whose start is near, while it is refined."""
 _CANDIDATES = 3
 """Plausible heads that are completed to find the one nearest to the start."""
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_compiled
-def solve_lanes(
+def solve_many(
     chain: Chain,
     net: LaneNet,
     settings: Settings,
@@ -50,121 +50,110 @@ def solve_lanes(
     status: NDArray[np.int64],
     errors: Floats,
     steps: NDArray[np.int64],
-) -> int:
+) -> bool:
     """Solve (N, 4, 4) targets from ``starts`` (N, n) or (1, n); write (N, n), (N,), (N, 2) and (N,) results.
 
     Returns:
-        How many targets are left; their status is `PENDING`.
+        Whether any are left; their status is `PENDING`.
     """
-    count, n = matrices.shape[0], q.shape[1]
-    group, work = lane_seeds.make_group(n, net), lanes.make_lanes(n)
-    s, joints, J, J_trial = work.state, work.joints, work.J, work.J_trial
-    owner, tries = np.full(LANES, -1), np.zeros(LANES, np.int64)
-    random_state, trial = np.zeros(LANES, np.uint64), np.empty(n)
-    from_start = np.zeros(LANES, np.bool_)
-    restarts = settings.restarts if net.n_heads == 0 else 0
-    ahead, taken, busy, left = 0, GROUP, 0, 0
-    while True:
-        for l in range(LANES):
-            while owner[l] < 0:
-                if taken == GROUP:
-                    if ahead >= count:
-                        break
-                    lane_seeds.read_targets(chain, matrices, starts, ahead, group)
-                    following = has_start and _take_near_starts(chain, s, joints, J_trial, group)
-                    if net.n_heads > 0 and not following:
-                        _propose(chain, net, has_start, group)
-                    ahead, taken = ahead + GROUP, 0
-                k = ahead - GROUP + taken
-                if k >= count:
-                    taken = GROUP
-                    break
-                steps[k] = 0
-                if group.valid[taken] < 0.5:
-                    status[k], errors[k, 0], errors[k, 1] = INVALID, np.nan, np.nan
-                    for i in range(n):
-                        q[k, i] = np.nan
-                else:
-                    owner[l], status[k], busy = k, PENDING, busy + 1
-                    from_start[l] = group.near[taken] > 0.5
-                    tries[l], random_state[l] = 0, np.uint64(settings.seed)
-                    for r in range(12):
-                        s[TXX + r * LANES + l] = group.T[r * GROUP + taken]
-                    for i in range(n):
-                        joints[PER_JOINT * i * LANES + SEED + l] = group.seed[i * GROUP + taken]
-                    s[NEW + l] = 1.0
-                taken += 1
-        if busy == 0:
-            return left
-        if advance(chain, s, joints, J, J_trial):
-            J, J_trial = J_trial, J
-        for l in range(LANES):
-            k = owner[l]
-            if k < 0:
-                continue
-            m, rad = s[lanes.METRES + l], s[lanes.RADIANS + l]
-            done = m <= settings.tolerance_m and rad <= settings.tolerance_rad
-            if not done and s[lanes.STALLED + l] <= PATIENCE and s[lanes.STEPS + l] < settings.iterations:
-                continue
-            steps[k] += int(s[lanes.STEPS + l])
-            if done:
-                reference = starts[min(k, starts.shape[0] - 1)]
-                for i in range(n):
-                    trial[i] = joints[PER_JOINT * LANES * i + l]
-                unwind(chain, trial, reference)
-                farthest = 0.0
-                for i in range(n):
-                    q[k, i] = trial[i]
-                    farthest = max(farthest, abs(trial[i] - reference[i]))
-                if not from_start[l] or farthest <= NEAR_JOINT:
-                    status[k], errors[k, 0], errors[k, 1] = CONVERGED, m, rad
-            elif tries[l] < restarts:
-                s[NEW + l], tries[l], from_start[l] = 1.0, tries[l] + 1, False
-                random_state[l] = random_posture(chain, random_state[l], trial)
-                for i in range(n):
-                    joints[PER_JOINT * LANES * i + SEED + l] = trial[i]
-                continue
-            owner[l], busy = -1, busy - 1
-            left += status[k] == PENDING
+    targets, done = np.empty_like(matrices), np.empty(len(q), np.bool_)
+    limits = settings.iterations, settings.tolerance_m, settings.tolerance_rad
+    propose_many(chain, net, matrices, starts, has_start, targets, q, status)
+    refine_many(chain, targets, q, 1, *limits, done, steps, errors)
+    if net.n_heads == 0:
+        state, seed = np.uint64(settings.seed), np.empty(q.shape[1])
+        for _ in range(settings.restarts):
+            rows = np.flatnonzero(~done & (status == PENDING))
+            if not rows.size:
+                break
+            state = np.uint64(random_posture(chain, state, seed))
+            again = np.repeat(seed[None], len(rows), axis=0)
+            found, more, left = np.empty(len(rows), np.bool_), np.empty(len(rows), np.int64), np.empty((len(rows), 2))
+            refine_many(chain, targets[rows], again, 1, *limits, found, more, left)
+            q[rows], done[rows], errors[rows] = again, found, left
+            steps[rows] += more
+    conclude_many(chain, starts, done, q, status, errors, steps)
+    return bool((status == PENDING).any())
 
 
 @_compiled
-def _take_near_starts(chain: Chain, s: Floats, joints: Floats, J: Floats, g: lane_seeds.Group) -> bool:
-    """Write to ``g.near`` whose start is near its target; return whether all are. ``g.seed`` holds the starts.
+def propose_many(
+    chain: Chain,
+    net: LaneNet,
+    matrices: Floats,
+    starts: Floats,
+    has_start: bool,
+    targets: Floats,
+    seeds: Floats,
+    status: NDArray[np.int64],
+) -> None:
+    """Write the rigid ``targets`` (N, 4, 4), a seed (N, n) for each, and INVALID, PENDING or following as status."""
+    count, n = seeds.shape
+    g, work = lane_seeds.make_group(n, net), lanes.make_lanes(n)
+    for begin in range(0, count, GROUP):
+        lane_seeds.read_targets(chain, matrices, starts, begin, g)
+        following = has_start and _take_near_starts(chain, work, g)
+        if net.n_heads > 0 and not following:
+            lane_seeds.features(chain, net.symmetric, g.T, g.M, g.x)
+            evaluate(net, g.x, g.work, g.judged, g.logits)
+            lane_seeds.best_head(net.n_heads, g.logits, g.head)
+            if has_start:
+                affine(net.heads, net.heads_bias, g.x[INPUT_BLOCKS:], g.outputs)
+                lane_seeds.near_distances(chain, net, PLAUSIBLE_ODDS, g)
+                for k in range(_CANDIDATES):
+                    lane_seeds.take_nearest(chain, net, g)
+                    lane_seeds.keep_nearer(chain, g, k == 0)
+            else:
+                lane_seeds.propose(chain, net, g)
+        for l in range(min(GROUP, count - begin)):
+            k = begin + l
+            near = g.near[l] > 0.5
+            status[k] = INVALID if g.valid[l] < 0.5 else (_FOLLOWING if near else PENDING)
+            chosen = g.reference if near or net.n_heads == 0 else (g.best if has_start else g.seed)
+            for i in range(n):
+                seeds[k, i] = chosen[i * GROUP + l]
+            for c in range(4):
+                for r in range(3):
+                    targets[k, r, c] = g.T[(3 * c + r) * GROUP + l]
 
-    Between two steps the trial postures, their Jacobian ``J`` and the frames reached are free to use.
-    """
+
+@_compiled
+def conclude_many(
+    chain: Chain,
+    starts: Floats,
+    done: NDArray[np.bool_],
+    q: Floats,
+    status: NDArray[np.int64],
+    errors: Floats,
+    steps: NDArray[np.int64],
+) -> None:
+    """Turn what converged by whole turns toward the starts, and tell solutions from what is invalid or left."""
+    for k in range(q.shape[0]):
+        if status[k] == INVALID:
+            errors[k, 0], errors[k, 1], steps[k] = np.nan, np.nan, 0
+            for i in range(q.shape[1]):
+                q[k, i] = np.nan
+            continue
+        reference = starts[min(k, starts.shape[0] - 1)]
+        unwind(chain, q[k], reference)
+        farthest = 0.0
+        for i in range(q.shape[1]):
+            farthest = max(farthest, abs(q[k, i] - reference[i]))
+        status[k] = CONVERGED if done[k] and (status[k] != _FOLLOWING or farthest <= NEAR_JOINT) else PENDING
+
+
+@_compiled
+def _take_near_starts(chain: Chain, work: lanes.Lanes, g: lane_seeds.Group) -> bool:
+    """Write to ``g.near`` whose start is near its target; return whether all are."""
     n, near = chain.lower.shape[0], 0.0
     for begin in range(0, GROUP, LANES):
         for i in range(n):
-            trial = joints[PER_JOINT * LANES * i + QN : PER_JOINT * LANES * i + QN + LANES]
+            posture = work.joints[PER_JOINT * LANES * i : PER_JOINT * LANES * i + LANES]
             reference = g.reference[i * GROUP + begin : i * GROUP + begin + LANES]
             for l in range(LANES):
-                trial[l] = reference[l]
-        lanes.fk_jacobian(chain.fixed, chain.prismatic, QN, s, joints, J)
-        lane_seeds.near_targets(s, begin, NEAR_COST, g)
+                posture[l] = reference[l]
+        lanes.fk_jacobian(chain.fixed, chain.prismatic, Q, work.state, work.joints, work.J)
+        lane_seeds.near_targets(work.state, begin, NEAR_COST, g)
     for l in range(GROUP):
         near += g.near[l]
     return near == GROUP
-
-
-@_compiled
-def _propose(chain: Chain, net: LaneNet, has_start: bool, g: lane_seeds.Group) -> None:
-    """Write the network's seeds to ``g.seed`` for the targets whose start is not near."""
-    n = chain.lower.shape[0]
-    lane_seeds.features(chain, net.symmetric, g.T, g.M, g.x)
-    evaluate(net, g.x, g.work, g.judged, g.logits)
-    lane_seeds.best_head(net.n_heads, g.logits, g.head)
-    if not has_start:
-        lane_seeds.propose(chain, net, g)
-        return
-    affine(net.heads, net.heads_bias, g.x[INPUT_BLOCKS:], g.outputs)
-    lane_seeds.near_distances(chain, net, PLAUSIBLE_ODDS, g)
-    for k in range(_CANDIDATES):
-        lane_seeds.take_nearest(chain, net, g)
-        lane_seeds.keep_nearer(chain, g, k == 0)
-    for i in range(n):
-        seed, best = g.seed[i * GROUP : (i + 1) * GROUP], g.best[i * GROUP : (i + 1) * GROUP]
-        reference = g.reference[i * GROUP : (i + 1) * GROUP]
-        for l in range(GROUP):
-            seed[l] = reference[l] if g.near[l] > 0.5 else best[l]

@@ -27,7 +27,7 @@ from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
 
 _STATUS = tuple(IkStatus)
 _CHUNK = 2048
-"""Targets a thread takes at a time."""
+"""Targets taken at a time, by a thread where there are several: what is kept of them fits into the cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,19 +157,20 @@ class HybridSolver:
             own = starts[part] if len(starts) > 1 else starts
             out = q[part], status[part], errors[part], steps[part]
             if plain:
-                left = batch.solve_lanes(
+                if batch.solve_many(
                     self.chain, self.lanes, self.settings, matrices[part], own, q_start is not None, *out
-                )
-                if left:
+                ):
                     self._finish(matrices[part], own, q_start is not None, *out)
             else:
                 selection.solve_many(self._arm, goal, objective, matrices[part], own, q_start is not None, out)
 
-        if self.threads > 1 and count > _CHUNK:
+        parts = [slice(begin, begin + _CHUNK) for begin in range(0, count, _CHUNK)]
+        if self.threads > 1 and len(parts) > 1:
             with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(work, [slice(begin, begin + _CHUNK) for begin in range(0, count, _CHUNK)]))
-        elif count:
-            work(slice(0, count))
+                list(pool.map(work, parts))
+        else:
+            for part in parts:
+                work(part)
         return IkBatch(q=q, status=status, position_error=errors[:, 0], rotation_error=errors[:, 1], iterations=steps)
 
     def solve_all(

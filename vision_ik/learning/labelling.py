@@ -14,7 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.lane_labels import head_seeds, refine_many
+from vision_ik.ik.lane_labels import head_seeds
+from vision_ik.ik.lane_refine import refine_many
 from vision_ik.ik.lane_net import make_lane_net
 from vision_ik.ik.seeds import FEATURES, Floats32, Net, activate, affine, complete, features
 from vision_ik.learning.sampling import ITERATIONS, TOLERANCE
@@ -101,8 +102,9 @@ def try_heads(chain: Chain, net: Net, q: Floats, luck: Floats, *, threads: int =
 
 def _refined(chain: Chain, Ts: Floats, seeds: Floats) -> Steps:
     """Refine ``seeds`` (N * k, n) in place toward ``Ts`` (N, 4, 4); return the steps (N * k,)."""
-    done, steps = np.empty(len(seeds), np.bool_), np.empty(len(seeds), np.int64)
-    refine_many(chain, Ts, seeds, max(1, len(seeds) // max(1, len(Ts))), ITERATIONS, TOLERANCE, done, steps)
+    done, steps, errors = np.empty(len(seeds), np.bool_), np.empty(len(seeds), np.int64), np.empty((len(seeds), 2))
+    each = max(1, len(seeds) // max(1, len(Ts)))
+    refine_many(chain, Ts, seeds, each, ITERATIONS, TOLERANCE, TOLERANCE, done, steps, errors)
     return np.where(done, np.maximum(steps, 1), 0).astype(np.int8)
 
 

@@ -7,7 +7,7 @@ from numba import njit
 
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import refine
-from vision_ik.ik.lane_labels import refine_many
+from vision_ik.ik.lane_refine import refine_many
 from vision_ik.ik.packed import Packed, unpack
 from vision_ik.ik.search import Settings, random_posture
 from vision_ik.types import Floats
@@ -42,6 +42,8 @@ def refine_batch(chain: Chain, settings: Settings, Ts: Floats, seeds: Floats) ->
     Returns:
         The postures reached (N, n), and 1.0 where one converged (N,), else 0.0.
     """
-    q, done, steps = seeds.copy(), np.empty(len(seeds), np.bool_), np.empty(len(seeds), np.int64)
-    refine_many(chain, Ts, q, 1, settings.iterations, settings.tolerance_m, done, steps)
+    q, errors = seeds.copy(), np.empty((len(seeds), 2))
+    done, steps = np.empty(len(seeds), np.bool_), np.empty(len(seeds), np.int64)
+    tolerances = settings.tolerance_m, settings.tolerance_rad
+    refine_many(chain, Ts, q, 1, settings.iterations, *tolerances, done, steps, errors)
     return q, done.astype(np.float64)
