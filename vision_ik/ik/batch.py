@@ -138,7 +138,8 @@ def conclude_many(
         unwind(chain, q[k], reference)
         farthest = 0.0
         for i in range(q.shape[1]):
-            farthest = max(farthest, abs(q[k, i] - reference[i]))
+            goal = min(max(reference[i], chain.lower[i]), chain.upper[i])
+            farthest = max(farthest, abs(q[k, i] - goal))
         status[k] = CONVERGED if done[k] and (status[k] != _FOLLOWING or farthest <= NEAR_JOINT) else PENDING
 
 

@@ -88,18 +88,22 @@ def rigid(matrix: Floats, T: Floats) -> bool:
 
 @_compiled
 def unwind(chain: Chain, q: Floats, reference: Floats) -> float:
-    """Turn joints by whole turns toward ``reference`` where limits allow; return the squared distance left."""
+    """Turn joints by whole turns toward ``reference`` where limits allow; return the squared distance left.
+
+    A reference outside the limits counts as at the nearer one, which also bounds the turns that are tried.
+    """
     distance = 0.0
     for i in range(q.shape[0]):
+        goal = min(max(reference[i], chain.lower[i]), chain.upper[i])
         if not chain.prismatic[i]:
-            turns = round((reference[i] - q[i]) / (2.0 * math.pi))
+            turns = round((goal - q[i]) / (2.0 * math.pi))
             while turns != 0.0:
                 turned = q[i] + 2.0 * math.pi * turns
                 if chain.lower[i] <= turned <= chain.upper[i]:
                     q[i] = turned
                     break
                 turns -= math.copysign(1.0, turns)
-        distance += (q[i] - reference[i]) ** 2
+        distance += (q[i] - goal) ** 2
     return distance
 
 

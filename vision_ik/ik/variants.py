@@ -102,8 +102,8 @@ def distance(nominal: RobotModel, robot: RobotModel) -> tuple[float, float]:
 def dissimilarity(nominal: RobotModel, robot: RobotModel) -> float:
     """Return a number that ranks variants of ``robot``: geometry counts ten times as much as limits."""
     turn = 2.0 * np.pi
-    lower, upper = (np.clip(pair, -turn, turn) for pair in ((nominal.lower, robot.lower), (nominal.upper, robot.upper)))
-    return sum(distance(nominal, robot)) + 0.1 * float(np.abs([np.diff(lower, axis=0), np.diff(upper, axis=0)]).max())
+    nominals, limits = (np.clip([arm.lower, arm.upper], -turn, turn) for arm in (nominal, robot))
+    return sum(distance(nominal, robot)) + 0.1 * float(np.abs(nominals - limits).mean())
 
 
 def is_exact(nominal: RobotModel, robot: RobotModel) -> bool:
