@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,11 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 from vision_ik.ik import collision_kernels as kernels
 from vision_ik.ik.collision_kernels import CollisionArrays
 from vision_ik.ik.collision_matrix import Ints, Reason, disabled_links, reasons_of
-from vision_ik.ik.collision_meshes import Bound, bound_mesh, find_mesh
 from vision_ik.robots import Capsule, RobotModel
 from vision_ik.robots.description import Shape, read_urdf
 from vision_ik.robots.kernels import fk_frames
 from vision_ik.types import Floats
+
+if TYPE_CHECKING:
+    from vision_ik.ik.collision_meshes import Bound
 
 SAMPLES = 1000
 """Random postures in which a pair must touch each time to count as always touching."""
@@ -236,6 +239,8 @@ def _with_meshes(robot: RobotModel) -> list[Capsule]:
 
 def _mesh_bounds(shape: Shape, urdf: Path) -> list[Bound]:
     """Return capsules around a mesh, in its link's frame; none where the file cannot be found or read."""
+    from vision_ik.ik.collision_meshes import Bound, find_mesh  # brings scipy.optimize, which few arms need
+
     path = find_mesh(shape.mesh, urdf)
     if path is None:
         return []
@@ -248,6 +253,8 @@ def _mesh_bounds(shape: Shape, urdf: Path) -> list[Bound]:
 def _file_bounds(path: Path, modified: int, scale: tuple[float, ...]) -> tuple[Bound, ...]:
     """Return capsules around a mesh file in its own frame; ``modified`` [ns] tells one version from the next."""
     import open3d as o3d
+
+    from vision_ik.ik.collision_meshes import bound_mesh
 
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
         mesh = o3d.io.read_triangle_mesh(path)
