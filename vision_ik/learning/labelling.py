@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.lane_labels import head_seeds
-from vision_ik.ik.lane_refine import refine_many
 from vision_ik.ik.lane_net import make_lane_net
+from vision_ik.ik.lane_refine import refine_many
 from vision_ik.ik.seeds import FEATURES, Floats32, Net, activate, affine, complete, features
 from vision_ik.learning.sampling import ITERATIONS, TOLERANCE
 from vision_ik.robots.kernels import fk
