@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -22,6 +19,7 @@ from vision_ik.ik.chain import make_chain
 from vision_ik.ik.network import SeedNetwork
 from vision_ik.ik.seeds import Net
 from vision_ik.ik.weights_file import save_weights
+from vision_ik.learning import checkpoint as checkpoints
 from vision_ik.learning import sampling
 from vision_ik.learning.evaluation import Evaluation, evaluate
 from vision_ik.learning.labelling import first_shot
@@ -111,16 +109,7 @@ def _train(
     began, cpu_began = perf_counter(), process_time()
     chain = make_chain(robot)
     symmetric = sampling.has_symmetry(chain)
-    outputs = robot.n - 2 if symmetric else robot.n
-    network = SeedNetwork(
-        outputs=outputs,
-        symmetric=symmetric,
-        width=recipe.width,
-        layers=recipe.layers,
-        heads=recipe.heads,
-        judges=recipe.judges,
-        seed=seed,
-    )
+    network = _network(robot, recipe, symmetric, seed)
     if start is not None:
         start_from(network, start)
     stage = Stage(chain=chain, network=network, recipe=recipe, seed=seed, threads=threads)
@@ -128,7 +117,7 @@ def _train(
     identity = {"robot_hash": robot.hash, "seed": seed, "recipe": recipe.as_dict(), "start": str(start or "")}
     begin, cpu_before = 0, 0.0
     if resume and checkpoint.exists():
-        begin, cpu_before = _restore(checkpoint, stage, identity)
+        begin, cpu_before = checkpoints.restore(checkpoint, stage, identity)
     validation = sampling.sample(chain, symmetric, _VALIDATION, np.random.default_rng((seed, len(STAGES))))
     parts = [(name, part) for name in STAGES for part in range(recipe.rounds)]
     for k, (name, part) in enumerate(parts):
@@ -138,7 +127,7 @@ def _train(
             stage.begin(name)
         loss = stage.run(name, part)
         cpu = cpu_before + process_time() - cpu_began
-        _keep(checkpoint, stage, identity, k + 1, cpu)
+        checkpoints.keep(checkpoint, stage, identity, k + 1, cpu)
         if on_progress is not None:
             steps = first_shot(chain, network.to_net(), validation.q, threads=threads)
             done = steps > 0
@@ -154,6 +143,18 @@ def _train(
             )
     cpu = cpu_before + process_time() - cpu_began
     return _save(robot, network.to_net(), out, {"command": command, "seed": seed, **recipe.as_dict()}, cpu, checkpoint)
+
+
+def _network(robot: RobotModel, recipe: Recipe, symmetric: bool, seed: int) -> SeedNetwork:
+    return SeedNetwork(
+        outputs=robot.n - 2 if symmetric else robot.n,
+        symmetric=symmetric,
+        width=recipe.width,
+        layers=recipe.layers,
+        heads=recipe.heads,
+        judges=recipe.judges,
+        seed=seed,
+    )
 
 
 def _save(
@@ -208,46 +209,3 @@ def _fraction(stage: str, within: float) -> float:
     """Return the share of the whole training done."""
     earlier = STAGES[: STAGES.index(stage)]
     return sum(_SHARES[name] for name in earlier) + _SHARES[stage] * within
-
-
-def _keep(path: Path, stage: Stage, identity: Mapping[str, object], parts_done: int, cpu_s: float) -> None:
-    """Write the state so that a crash costs at most one part."""
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "identity": dict(identity),
-            "parts_done": parts_done,
-            "cpu_s": cpu_s,
-            "network": stage.network.state_dict(),
-            "optimizer": stage.optimizer.state_dict(),
-            "pool_x": torch.from_numpy(stage.pool_x),
-            "pool_labels": torch.from_numpy(stage.pool_labels),
-            "bank": torch.from_numpy(stage.bank),
-        },
-        buffer,
-    )
-    write_atomic(path, buffer.getvalue())
-
-
-def _restore(path: Path, stage: Stage, identity: Mapping[str, object]) -> tuple[int, float]:
-    """Put a kept state back into ``stage``; return the number of parts done and the CPU time spent [s].
-
-    Raises:
-        WeightsError: The file is corrupt, or belongs to another arm, seed or recipe.
-    """
-    remedy = f"Delete {path}, or train without --resume."
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        found, parts_done = state["identity"], int(state["parts_done"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"The checkpoint {path} is corrupt: {error}.", remedy, path=path) from error
-    if found != dict(identity):
-        differing = ", ".join(key for key, value in identity.items() if found.get(key) != value)
-        raise WeightsError(f"The checkpoint {path} belongs to another training: {differing} differ.", remedy, path=path)
-    stage.begin(STAGES[min((parts_done - 1) // stage.recipe.rounds, len(STAGES) - 1)])
-    stage.network.load_state_dict(state["network"])
-    stage.optimizer.load_state_dict(state["optimizer"])
-    stage.pool_x = state["pool_x"].numpy()
-    stage.pool_labels = state["pool_labels"].numpy()
-    stage.bank = state["bank"].numpy()
-    return parts_done, float(state["cpu_s"])
