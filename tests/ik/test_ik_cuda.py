@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vision_ik.errors import MissingDependencyError
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.ik.cuda import CudaBatch
-from vision_ik.ik.seeds import NO_NET
+from vision_ik.ik.search import unwind
+from vision_ik.ik.seeds import FEATURES, NO_NET, complete, evaluate, features
 from vision_ik.robots import RobotModel
 from vision_ik.types import Floats, IkStatus
 
@@ -58,11 +59,30 @@ def test_as_many_targets_are_solved_as_on_the_cpu_and_as_exactly(name: str, rng:
     assert (status == IkStatus.CONVERGED).sum() >= reference.converged.sum() - 1
     assert_solved(robot, Ts, q, status)
     assert errors[status == IkStatus.CONVERGED].max() <= 1e-6
-    # The same seeds come first and lead to the same postures, but where float32 tips the balance or a nearer one wins.
-    assert (np.abs(q - reference.q).max(axis=1) < 1e-3).mean() > 0.9
-    nearer = np.linalg.norm(q - starts, axis=1) <= np.linalg.norm(reference.q - starts, axis=1) + 1e-3
-    assert nearer.mean() > 0.98
+    assert np.linalg.norm(q - starts, axis=1).mean() < 1.01 * np.linalg.norm(reference.q - starts, axis=1).mean()
     assert np.median(steps) <= np.median(reference.iterations) + 1
+
+
+@needs_warp
+@pytest.mark.parametrize("name", ["panda", "ur5e"])
+def test_the_network_proposes_what_it_proposes_on_the_cpu(name: str, rng: np.random.Generator) -> None:
+    solver = load_solver(name)
+    chain, net, home = solver.chain, solver.net, solver.robot.home
+    unrefined = solver.settings._replace(iterations=0, heads=1, restarts=0)
+    Ts = solver.robot.forward(solver.robot.random(rng, 200))
+    q, *_ = CudaBatch(chain, net, unrefined, "cpu").solve(Ts, home=home)
+    heads = net.rank.shape[1]
+    outputs = np.empty((heads, net.heads.shape[1] // heads), np.float32)
+    logits, x, M = np.empty(heads, np.float32), np.empty(FEATURES, np.float32), np.empty((3, 4))
+    expected = np.empty(q.shape)
+    for T, posture in zip(Ts, expected, strict=True):
+        features(chain, net.symmetric, T, M, x)
+        evaluate(net, x, outputs, logits)
+        complete(chain, net.symmetric, M, outputs[int(np.argmax(logits))], posture)
+        unwind(chain, posture, home)
+    same = np.abs(q - expected).max(axis=1) < 1e-3
+    # Elsewhere home happens to be closer to the target, or float32 falls off the other side of a limit.
+    assert same.mean() > 0.9
 
 
 @needs_warp
