@@ -17,10 +17,10 @@ from numba import njit
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.collision_kernels import posture_collides
 from vision_ik.ik.kernels import assign, solve6
-from vision_ik.ik.search import RANDOM, random_posture, unwind
+from vision_ik.ik.search import RANDOM, START, random_posture, unwind
 from vision_ik.ik.task import Goal
 from vision_ik.ik.task_kernels import distance2, linearise, slide
-from vision_ik.ik.task_search import Arm, attempt, make_proposals, next_seed, prepare
+from vision_ik.ik.task_search import Arm, attempt, keep_locked, make_proposals, next_seed, prepare
 from vision_ik.robots.kernels import fk_jacobian
 from vision_ik.types import Floats
 
@@ -34,22 +34,35 @@ DIRECTIONS = 3
 """Random directions walked from each sample where the continuum has more than one dimension."""
 SLIDERS = 16
 """Solutions, nearest first, from which the way down to the nearest one is followed."""
+NUDGES = (0.02, 0.1, 0.3)
+"""[rad, m] By how much at most joints of the start are shifted to find solutions close by: at a singularity the start
+itself leads nowhere."""
+NUDGED = 4
+"""Seeds for each of them."""
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compiled
 def find_distinct(
-    arm: Arm, goal: Goal, target: Floats, reference: Floats, apart: float, patience: int, q: Floats, info: Floats
+    arm: Arm,
+    goal: Goal,
+    target: Floats,
+    reference: Floats,
+    apart: float,
+    patience: int,
+    q: Floats,
+    info: Floats,
+    count: int,
 ) -> int:
-    """Write solutions that are ``apart`` from each other, whole turns not counted, into ``q`` (most, n).
+    """Add solutions that are ``apart`` from all others, whole turns not counted, to the first ``count`` rows of ``q``.
 
-    ``info`` (most, 4) receives both errors, the kind of seed and its steps.
+    ``q`` is (most, n), and ``info`` (most, 4) receives both errors, the kind of seed and its steps.
 
     Returns:
         How many there are.
     """
-    trial, count, vain = np.empty(reference.shape[0]), 0, 0
+    trial, vain = np.empty(reference.shape[0]), 0
     proposals = make_proposals(arm.net, reference.shape[0])
     cursor, state = np.array([-1, 0, 0, 0]), np.array([arm.settings.seed], dtype=np.uint64)
     while count < q.shape[0] and vain < patience:
@@ -62,6 +75,25 @@ def find_distinct(
             count, vain = count + 1, 0
         else:
             vain += seed == RANDOM
+    return count
+
+
+@_compiled
+def find_close(arm: Arm, goal: Goal, target: Floats, reference: Floats, q: Floats, info: Floats) -> int:
+    """Write solutions found from postures close to ``reference`` (n,) into ``q`` (most, n); return how many."""
+    count, trial, chain = 0, np.empty(reference.shape[0]), arm.chain
+    state = np.array([arm.settings.seed + 2], dtype=np.uint64)
+    for k in range(NUDGED * len(NUDGES)):
+        state[0] = random_posture(chain, state[0], trial)
+        for i in range(trial.shape[0]):
+            unit = (trial[i] - chain.centre[i]) / max(chain.half[i], 1e-9)
+            shifted = reference[i] + NUDGES[k // NUDGED] * unit
+            trial[i] = min(max(shifted, chain.lower[i]), chain.upper[i])
+        keep_locked(goal, reference, trial)
+        done, steps, m, rad, _ = attempt(arm, goal, target, reference, trial)
+        if done and is_apart(chain, q[:count], trial, SAME):
+            _keep(q, info, count, trial, m, rad, START, steps)
+            count += 1
     return count
 
 
@@ -175,9 +207,10 @@ def list_solutions(
     if not prepare(arm.chain, goal, matrix, start, target, reference):
         return -1
     if not goal.redundant:
-        return find_distinct(arm, goal, target, reference, SAME, patience, q, info)
+        return find_distinct(arm, goal, target, reference, SAME, patience, q, info, 0)
+    # Self-motions may pass each other closely: seeds are told apart finely, though walks begin with wide steps.
+    count = find_distinct(arm, goal, target, reference, spacing, patience, q[: 2 * most], info, 0)
     step = max(spacing, COARSEST)
-    count = find_distinct(arm, goal, target, reference, step, patience, q[: 2 * most], info)
     while count > 0:
         count = walk(arm, goal, target, reference, step, q, info, count)
         if step <= spacing or count >= most:
@@ -198,7 +231,8 @@ def solve_nearest(arm: Arm, goal: Goal, matrix: Floats, start: Floats, patience:
         return -1
     chain, settings = arm.chain, arm.settings
     apart = COARSEST * SPARSE if goal.redundant else SAME
-    count = find_distinct(arm, goal, target, reference, apart, patience, q, info)
+    count = find_close(arm, goal, target, reference, q, info)
+    count = find_distinct(arm, goal, target, reference, apart, patience, q, info, count)
     best, nearest, trial = np.inf, -2, np.empty(start.shape[0])
     squared = np.empty(count)
     for k in range(count):

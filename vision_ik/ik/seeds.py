@@ -55,6 +55,8 @@ NO_NET = Net(
     np.zeros((1, 0), np.float32),
     False,
 )
+for _part in NO_NET[:-1]:  # writable ones are another type to numba than loaded weights
+    _part.setflags(write=False)
 
 
 @_compiled
