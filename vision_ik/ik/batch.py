@@ -22,7 +22,6 @@ from vision_ik.ik.search import (
     INVALID,
     NEAR_COST,
     NEAR_JOINT,
-    PLAUSIBLE_ODDS,
     Settings,
     random_posture,
     unwind,
@@ -33,6 +32,8 @@ PENDING = -1
 """Status of a target that is left to `single.solve_single`."""
 _FOLLOWING = -2
 """Status of a target whose start is near, while it is refined."""
+_SURE_ODDS = 4.0
+"""Log-odds from which a head counts as plausible: higher than for single targets, for a miss costs ten times a hit."""
 _CANDIDATES = 3
 """Plausible heads that are completed to find the one nearest to the start."""
 
@@ -99,7 +100,7 @@ def propose_many(
             lane_seeds.best_head(net.n_heads, g.logits, g.head)
             if has_start:
                 affine(net.heads, net.heads_bias, g.x[INPUT_BLOCKS:], g.outputs)
-                lane_seeds.near_distances(chain, net, PLAUSIBLE_ODDS, g)
+                lane_seeds.near_distances(chain, net, _SURE_ODDS, g)
                 for k in range(_CANDIDATES):
                     lane_seeds.take_nearest(chain, net, g)
                     lane_seeds.keep_nearer(chain, g, k == 0)
