@@ -298,7 +298,7 @@ def make_solver(
     T_flange_tool: Transform | None = None,
     tolerance_m: float = 1e-6,
     tolerance_rad: float = 1e-6,
-    restarts: int = 40,
+    restarts: int = 100,
     seed: int = 0,
     threads: int = 1,
     self_collision: bool | CollisionModel = False,
