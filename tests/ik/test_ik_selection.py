@@ -184,9 +184,13 @@ def test_an_objective_serves_a_batch_too(ur5e: HybridSolver, rng: np.random.Gene
 def test_choosing_is_the_same_each_time_and_in_every_thread(panda: HybridSolver, rng: np.random.Generator) -> None:
     Ts, start = panda.robot.forward(panda.robot.random(rng, 12)), panda.robot.home
     again = load_solver("panda")
+
+    def nearest(T: Floats) -> Floats:
+        return again.solve(T, start, objective="nearest").q
+
     alone = [panda.solve(T, start, objective="nearest").q for T in Ts]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda T: again.solve(T, start, objective="nearest").q, Ts))
+        together = list(pool.map(nearest, Ts))
     np.testing.assert_array_equal(alone, together)
     np.testing.assert_array_equal(postures(panda.solve_all(Ts[0])), postures(again.solve_all(Ts[0])))
 

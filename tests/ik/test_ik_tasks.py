@@ -188,8 +188,12 @@ def test_a_batch_of_tasks_gives_what_single_calls_give_also_over_threads(rng: np
     batch, other = alone.solve_batch(Ts, starts, task=task), threaded.solve_batch(Ts, starts, task=task)
     np.testing.assert_array_equal(batch.q, other.q)
     assert batch.status[5] == IkStatus.INVALID
+
+    def solve(k: int) -> Floats:
+        return alone.solve(Ts[k], starts[k], task=task).q
+
     with ThreadPoolExecutor(4) as pool:
-        singles = list(pool.map(lambda k: alone.solve(Ts[k], starts[k], task=task).q, range(10, 60)))
+        singles = list(pool.map(solve, range(10, 60)))
     np.testing.assert_array_equal(singles, batch.q[10:60])
 
 

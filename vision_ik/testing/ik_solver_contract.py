@@ -60,6 +60,12 @@ def ik_solver_contract(
         require(solution.position_error > 10.0, f"50 m away the stated error is {solution.position_error} m.")
         require(bool((solution.q >= robot.lower).all() and (solution.q <= robot.upper).all()), "q is outside.")
 
+    def the_same_call_gives_the_same_answer() -> None:
+        for solved in (solver, make()):
+            again = solved.solve(Ts[0], q_start=postures[-1]).q
+            first = solver.solve(Ts[0], q_start=postures[-1]).q
+            require(bool((again == first).all()), f"One call gave {first.tolist()}, the same one {again.tolist()}.")
+
     def a_pose_that_is_not_finite_is_refused() -> None:
         require_raises(ValueError, lambda: solver.solve(np.full((4, 4), np.nan)))
 
@@ -88,6 +94,7 @@ def ik_solver_contract(
         Check("Solutions stay inside the joint limits.", solutions_stay_inside_the_limits),
         Check("A start that already reaches the pose is kept.", a_start_at_the_solution_is_kept),
         Check("A pose out of reach is told by status and error.", unreachable_poses_are_told_not_raised),
+        Check("The same call gives the same answer, of another such solver too.", the_same_call_gives_the_same_answer),
         Check("A pose with NaN raises ValueError.", a_pose_that_is_not_finite_is_refused),
         Check("A batch has one row per pose and marks invalid ones.", a_batch_has_one_row_per_pose),
         Check("All solutions: exact, nearest to the start first.", all_solutions_are_distinct_and_nearest_first),
