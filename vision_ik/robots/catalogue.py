@@ -86,7 +86,9 @@ def load_robot(name_or_urdf_path: str | Path, base: str | None = None, tip: str 
     )
 
 
+@cache
 def _load_entry(entry: CatalogueEntry, base: str | None, tip: str | None) -> RobotModel:
+    """Return a shipped arm, which nobody can change: reading it takes 10 ms, so it is read once."""
     tree = read_urdf(entry.urdf_path)
     whole = build_robot(tree, entry.base, entry.tip)
     robot = replace(
