@@ -47,16 +47,16 @@ class Net(NamedTuple):
     """Whether the first and the last joint follow in closed form."""
 
 
-NO_NET = Net(
-    np.zeros((FEATURES + 1, 0), np.float32),
-    np.zeros((0, 1, 0), np.float32),
-    np.zeros((FEATURES + 1, 0), np.float32),
-    np.zeros((1, 0), np.float32),
-    np.zeros((1, 0), np.float32),
-    False,
-)
-for _part in NO_NET[:-1]:  # writable ones are another type to numba than loaded weights
-    _part.setflags(write=False)
+def _no_net() -> Net:
+    shapes = ((FEATURES + 1, 0), (0, 1, 0), (FEATURES + 1, 0), (1, 0), (1, 0))
+    arrays = [np.zeros(shape, np.float32) for shape in shapes]
+    for array in arrays:  # writable ones are another type to numba, and every kernel would compile a second time
+        array.setflags(write=False)
+    return Net(*arrays, symmetric=False)
+
+
+NO_NET = _no_net()
+"""Proposes nothing."""
 
 
 @_compiled
