@@ -178,7 +178,8 @@ class CudaBatch:
         self._launch(self._kernels.begin, count, self._arm, int(has_start), int(self._heads > 0), Ts, starts, *begun)
         if self._heads:
             self._seed(work, work.items, count, has_start, 1, seeds)
-        first_steps = min(FIRST_STEPS, settings.iterations)
+        # Without a network the start gets no second turn.
+        first_steps = min(FIRST_STEPS, settings.iterations) if self._heads else settings.iterations
         self._attempt(work, work.items, count, seeds, (first_steps, first_steps), _SEED_ZERO, has_start, kept)
         limits = (0, settings.iterations)  # what is left is near singular: float64 throughout
         if self._heads:
