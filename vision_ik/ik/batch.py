@@ -23,6 +23,7 @@ from vision_ik.ik.search import (
     NEAR_COST,
     NEAR_JOINT,
     Settings,
+    inside,
     random_posture,
     unwind,
 )
@@ -139,8 +140,7 @@ def conclude_many(
         unwind(chain, q[k], reference)
         farthest = 0.0
         for i in range(q.shape[1]):
-            goal = min(max(reference[i], chain.lower[i]), chain.upper[i])
-            farthest = max(farthest, abs(q[k, i] - goal))
+            farthest = max(farthest, abs(q[k, i] - inside(chain, i, reference[i])))
         status[k] = CONVERGED if done[k] and (status[k] != _FOLLOWING or farthest <= NEAR_JOINT) else PENDING
 
 

@@ -12,13 +12,12 @@ from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import LENGTH
 from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet
 from vision_ik.ik.lanes import LANES, PX, PY, PZ, XX, XY, XZ, YX, YY, YZ, ZX, ZY, ZZ, arctan2, sincos
-from vision_ik.ik.search import RIGID_TOLERANCE
+from vision_ik.ik.search import RIGID_TOLERANCE, inside
 from vision_ik.ik.seeds import Floats32
 from vision_ik.types import Floats
 
 _FAST = {"contract", "nsz", "reassoc", "arcp"}
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-_inlined = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, inline="always")
 _N = GROUP
 _TURN = 2.0 * math.pi
 
@@ -357,7 +356,7 @@ def read_targets(chain: Chain, matrices: Floats, starts: Floats, begin: int, g: 
         last = abs(matrix[3, 0]) + abs(matrix[3, 1]) + abs(matrix[3, 2]) + abs(matrix[3, 3] - 1.0)
         for i in range(n):
             last += 0.0 * start[i]
-            g.reference[i * _N + l] = min(max(start[i], chain.lower[i]), chain.upper[i])
+            g.reference[i * _N + l] = inside(chain, i, start[i])
             g.seed[i * _N + l] = g.reference[i * _N + l]
         g.valid[l], g.near[l] = last, 0.0
     t = g.T

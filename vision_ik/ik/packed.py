@@ -27,7 +27,7 @@ class Packed(NamedTuple):
     """The fields of `SoloNet` in their order."""
     counts: NDArray[np.int64]
     """Blocks of the hidden layers, layers, blocks of the judge, of the ranking and of the heads; heads, outputs,
-    symmetric; iterations, collect, heads to try, restarts, seed."""
+    symmetric; iterations, heads to try, restarts, seed."""
 
 
 def pack(chain: Chain, net: Net, settings: Settings) -> Packed:
@@ -108,5 +108,5 @@ def unpack(packed: Packed) -> tuple[Chain, SoloNet, Settings]:
     at += outputs * deep * _BLOCK
     heads_bias = b[at:].reshape(outputs, WIDE)
     net = SoloNet(first, first_bias, hidden, hidden_bias, judge, judge_bias, rank, rank_bias, heads, heads_bias)
-    settings = Settings(a[1], a[2], c[8], c[9], c[10], c[11], c[12])
+    settings = Settings(a[1], a[2], c[8], c[9], c[10], c[11])
     return chain, net, settings

@@ -36,8 +36,8 @@ HOLD_COST = 0.5
 """Share of the start's remaining cost below which another seed's closest pose replaces it ..."""
 HOLD_MARGIN = 0.02**2
 """... less this weighted squared error (8 mm, 0.02 rad): nobody wants to see an arm jump for less."""
-AT_LIMIT = 1e-9
-"""[rad, m] A joint this close to its limit stands at it."""
+WOUND_UP = 1e4
+"""[rad] An endless joint that has turned farther loses digits that the tolerance needs."""
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -49,8 +49,6 @@ class Settings(NamedTuple):
     tolerance_rad: float
     iterations: int
     """Steps a seed may take."""
-    collect: int
-    """Converged seeds among which the nearest is chosen."""
     heads: int
     """Network seeds tried before restarts."""
     restarts: int
@@ -87,6 +85,14 @@ def rigid(matrix: Floats, T: Floats) -> bool:
 
 
 @_compiled
+def inside(chain: Chain, joint: int, value: float) -> float:
+    """Return a start's joint inside its limits; an endless one that is wound up beyond `WOUND_UP` is unwound."""
+    if abs(value) > WOUND_UP and math.isinf(chain.upper[joint]) and not chain.prismatic[joint]:
+        return value - 2.0 * math.pi * np.rint(value / (2.0 * math.pi))
+    return min(max(value, chain.lower[joint]), chain.upper[joint])
+
+
+@_compiled
 def unwind(chain: Chain, q: Floats, reference: Floats) -> float:
     """Turn joints by whole turns toward ``reference`` where limits allow; return the squared distance left.
 
@@ -94,7 +100,7 @@ def unwind(chain: Chain, q: Floats, reference: Floats) -> float:
     """
     distance = 0.0
     for i in range(q.shape[0]):
-        goal = min(max(reference[i], chain.lower[i]), chain.upper[i])
+        goal = inside(chain, i, reference[i])
         if not chain.prismatic[i]:
             turns = round((goal - q[i]) / (2.0 * math.pi))
             while turns != 0.0:

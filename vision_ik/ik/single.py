@@ -5,7 +5,8 @@
 2. *Network.* Of the plausible heads the one nearest to the start is refined. Where it fails, sixteen others are
    refined side by side: plausible ones by nearness, then the rest by odds. Of those that converge the nearest
    wins; the search does not wait for lanes that are farther away.
-3. *Restarts.* The remaining heads, the start if it was not tried, and random postures, sixteen at a time.
+3. *Restarts.* The remaining heads, the start if it was not tried, and random postures, sixteen at a time. Without
+   a network the start goes first, alone.
 
 Nothing converged: the closest pose is kept, and the start's own unless another comes clearly closer, so that an
 arm following a target out of its reach does not jump about.
@@ -40,6 +41,7 @@ from vision_ik.ik.search import (
     START,
     UNREACHABLE,
     Settings,
+    inside,
     random_posture,
     rigid,
     unwind,
@@ -89,7 +91,7 @@ def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool)
     valid = rigid(matrix, target)
     for i in range(n):
         valid = valid and math.isfinite(start[i])
-        reference[i] = min(max(start[i], chain.lower[i]), chain.upper[i])
+        reference[i] = inside(chain, i, start[i])
     q, facts = out[:n], out[n:]
     facts[0], facts[1], facts[2], facts[3], facts[4], facts[5] = INVALID, np.nan, np.nan, START, 0.0, 0.0
     if not valid:
@@ -165,26 +167,30 @@ def _search(
     n, heads = chain.lower.shape[0], kinds.n_heads
     has_start, tried_start, found, best = begun
     padded = -(-heads // GROUP) * GROUP
-    seeds, order = np.empty((padded // GROUP, n * GROUP)), np.empty(padded, np.int64)
+    seeds, keys, order = np.empty((padded // GROUP, n * GROUP)), np.empty(padded), np.empty(heads, np.int64)
     if heads > 0:
-        _propose(chain, net, kinds, target, reference, seeds, order)
+        _propose(chain, net, kinds, target, reference, seeds, keys)
     state, done_heads, restarts = np.uint64(settings.seed), 0, 0
     trial = np.empty(n)
-    if heads > 0:
-        head = order[0]
+    if heads > 0 or not tried_start:
+        head = np.argmin(keys[:heads]) if heads > 0 else -1
         for i in range(n):
-            trial[i] = seeds[head // GROUP, i * GROUP + head % GROUP]
+            trial[i] = reference[i] if heads == 0 else seeds[head // GROUP, i * GROUP + head % GROUP]
         done, steps, m, rad = _refine(chain, settings, target, trial)
         out[n + 4] += steps
         score = unwind(chain, trial, reference) if done else (m / LENGTH) ** 2 + rad * rad
+        if heads == 0 and has_start and not done:
+            score = HOLD_COST * score - HOLD_MARGIN
         if (done and not found) or (done == found and score < best):
             best = score
-            _put(trial, CONVERGED if done else UNREACHABLE, m, rad, NETWORK, out)
+            _put(trial, CONVERGED if done else UNREACHABLE, m, rad, NETWORK if heads > 0 else START, out)
         if done or found:
             return
+        tried_start = tried_start or heads == 0
+        _sort(keys, order)
         done_heads = 1
     work = lanes.make_lanes(n)
-    while True:
+    while done_heads < heads or restarts < settings.restarts or not tried_start:
         from_start = False
         kind = NETWORK if done_heads < heads else RANDOM
         for l in range(LANES):
@@ -195,7 +201,8 @@ def _search(
             elif not tried_start:
                 tried_start = from_start = True
                 assign(trial, reference)
-            else:
+            elif restarts < settings.restarts:
+                restarts += 1
                 state = random_posture(chain, state, trial)
             for i in range(n):
                 work.joints[PER_JOINT * LANES * i + SEED + l] = trial[i]
@@ -215,12 +222,7 @@ def _search(
             _put(trial, CONVERGED if converged else UNREACHABLE, m, rad, kind, out)
         if converged:
             return
-        if network_round:
-            done_heads += LANES
-        else:
-            restarts += LANES
-        if done_heads >= heads and restarts >= settings.restarts:
-            return
+        done_heads += LANES if network_round else 0
 
 
 @_compiled
@@ -231,9 +233,9 @@ def _propose(
     target: Floats,
     reference: Floats,
     seeds: Floats,
-    order: NDArray[np.int64],
+    keys: Floats,
 ) -> None:
-    """Write every head's posture to ``seeds`` (groups, n * GROUP), and to ``order`` in which order they are tried."""
+    """Write every head's posture to ``seeds`` (groups, n * GROUP), and to ``keys`` what puts them in order."""
     heads, outputs, symmetric = kinds
     n, first = reference.shape[0], 1 if symmetric else 0
     width = net.judge.shape[1] * solo_net.DEEP - solo_net.INPUTS
@@ -256,7 +258,7 @@ def _propose(
                 rows[(3 * c + r) * GROUP + l] = M[r, c]
         for i in range(n):
             near[i * GROUP + l] = reference[i]
-    keys, distance = np.empty(seeds.shape[0] * GROUP), np.empty(GROUP)
+    distance = np.empty(GROUP)
     likeliest = logits[0]
     for head in range(1, heads):
         likeliest = max(likeliest, logits[head])
@@ -274,7 +276,12 @@ def _propose(
             plausible = logits[head] >= min(likeliest, PLAUSIBLE_ODDS)
             # Plausible heads by distance, ahead of all others by odds.
             keys[group * GROUP + l] = distance[l] if plausible else 1e6 - logits[head]
-    for k in range(heads):
+
+
+@_compiled
+def _sort(keys: Floats, order: NDArray[np.int64]) -> None:
+    """Write to ``order`` which of ``keys`` comes first, second, ..."""
+    for k in range(order.shape[0]):
         place = k
         while place > 0 and keys[order[place - 1]] > keys[k]:
             order[place] = order[place - 1]

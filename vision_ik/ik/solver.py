@@ -317,7 +317,6 @@ def make_solver(
         tolerance_m=float(tolerance_m),
         tolerance_rad=float(tolerance_rad),
         iterations=30,
-        collect=1,
         heads=12,
         restarts=int(restarts),
         seed=int(seed),

@@ -30,6 +30,7 @@ from vision_ik.ik.search import (
     RANDOM,
     START,
     Settings,
+    inside,
     order_heads,
     random_posture,
     rigid,
@@ -142,7 +143,7 @@ def prepare(chain: Chain, goal: Goal, matrix: Floats, start: Floats, target: Flo
     for i in range(start.shape[0]):
         if not math.isfinite(start[i]):
             valid = False
-        reference[i] = min(max(start[i], chain.lower[i]), chain.upper[i])
+        reference[i] = inside(chain, i, start[i])
         if math.isfinite(goal.hold[i]):
             reference[i] = goal.hold[i]
     return valid
