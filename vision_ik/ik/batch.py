@@ -21,7 +21,7 @@ from vision_ik.ik.search import (
     CONVERGED,
     INVALID,
     NEAR_COST,
-    NEAR_JOINT,
+    STILL_JOINT,
     Settings,
     inside,
     random_posture,
@@ -141,7 +141,7 @@ def conclude_many(
         farthest = 0.0
         for i in range(q.shape[1]):
             farthest = max(farthest, abs(q[k, i] - inside(chain, i, reference[i])))
-        status[k] = CONVERGED if done[k] and (status[k] != _FOLLOWING or farthest <= NEAR_JOINT) else PENDING
+        status[k] = CONVERGED if done[k] and (status[k] != _FOLLOWING or farthest <= STILL_JOINT) else PENDING
 
 
 @_compiled

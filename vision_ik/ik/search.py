@@ -27,7 +27,11 @@ RIGID_TOLERANCE = 1e-6
 NEAR_COST = 0.5**2
 """Weighted squared pose error (20 cm, 0.5 rad) up to which a start is refined before the network's seeds."""
 NEAR_JOINT = 0.5
-"""[rad, m] Largest joint change with which a start's own solution wins at once."""
+"""[rad, m] Largest joint change with which a start's own solution wins at once ..."""
+STILL_JOINT = 0.1
+"""[rad, m] ... which a change as small as this always does ..."""
+FOLLOWING_GAIN = 2.0
+"""... and one in between if it is at most this much more per weighted pose error: at a singularity it is not."""
 PLAUSIBLE_ODDS = 3.0
 """Log-odds from which a head counts as plausible; the best always does."""
 PLAUSIBLE_HEADS = 6

@@ -30,6 +30,7 @@ from vision_ik.ik.lanes import COST, LANES, METRES, NEW, PER_JOINT, RADIANS, SEE
 from vision_ik.ik.packed import Packed, unpack
 from vision_ik.ik.search import (
     CONVERGED,
+    FOLLOWING_GAIN,
     HOLD_COST,
     HOLD_MARGIN,
     INVALID,
@@ -39,6 +40,7 @@ from vision_ik.ik.search import (
     PLAUSIBLE_ODDS,
     RANDOM,
     START,
+    STILL_JOINT,
     UNREACHABLE,
     Settings,
     inside,
@@ -98,34 +100,36 @@ def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool)
         for i in range(n):
             q[i] = np.nan
         return out
-    best, tried_start = np.inf, False
+    best, tried_start, allowed = np.inf, False, STILL_JOINT
     if has_start:
         T, e = np.empty((4, 4)), np.empty(6)
         fk(chain.fixed, chain.prismatic, reference, T)
         m, rad = pose_error(target, T, e)
-        tried_start = (m / LENGTH) ** 2 + rad * rad < NEAR_COST
+        cost = (m / LENGTH) ** 2 + rad * rad
+        tried_start = cost < NEAR_COST
+        allowed = min(NEAR_JOINT, STILL_JOINT + FOLLOWING_GAIN * math.sqrt(cost))
     found = False
     if tried_start:
         assign(q, reference)
         found, steps, m, rad = _refine(chain, settings, target, q)
         best = unwind(chain, q, reference)
         facts[0], facts[1], facts[2], facts[4] = CONVERGED if found else UNREACHABLE, m, rad, steps
-        if found and not _goes_far(q, reference):
+        if found and _farthest(q, reference) <= allowed:
             return out
         if not found:
             best = HOLD_COST * ((m / LENGTH) ** 2 + rad * rad) - HOLD_MARGIN
     heads = Heads(packed.counts[5], packed.counts[6], packed.counts[7] > 0)
     _search(chain, net, heads, settings, target, reference, Begun(has_start, tried_start, found, best), out)
-    facts[5] = 1.0 if tried_start and facts[0] == CONVERGED and _goes_far(q, reference) else 0.0
+    facts[5] = 1.0 if tried_start and facts[0] == CONVERGED and _farthest(q, reference) > allowed else 0.0
     return out
 
 
 @_compiled
-def _goes_far(q: Floats, reference: Floats) -> bool:
+def _farthest(q: Floats, reference: Floats) -> float:
     farthest = 0.0
     for i in range(q.shape[0]):
         farthest = max(farthest, abs(q[i] - reference[i]))
-    return farthest > NEAR_JOINT
+    return farthest
 
 
 @_compiled
