@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,9 @@ from vision_ik.ik.variants import LearnedSeeds
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform, TransformLike
 from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
+
+if TYPE_CHECKING:
+    from vision_ik.ik.cuda import CudaBatch
 
 _STATUS = tuple(IkStatus)
 _CHUNK = 2048
@@ -227,6 +231,16 @@ class HybridSolver:
             return []
         duration = perf_counter() - begin
         return [_solved(*answer, duration) for answer in found]
+
+    def on_device(self, device: str = "cuda") -> CudaBatch:
+        """Return a solver of batches on a GPU, for whole poses; its kernels compile once on a machine.
+
+        Raises:
+            MissingDependencyError: Warp (the extra ``cuda``) is not installed, or there is no such device.
+        """
+        from vision_ik.ik.cuda import CudaBatch
+
+        return CudaBatch(self.chain, self.net, self.settings, device)
 
     def warm_up(self) -> None:
         """Compile, or load from the cache on disk, what `solve` may need, so that no call in a loop waits for it."""
