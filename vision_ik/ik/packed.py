@@ -21,70 +21,61 @@ class Packed(NamedTuple):
     """A `Chain`, a `Net` for single targets and `Settings`, laid end to end."""
 
     chain: Floats
-    """reach, both tolerances, lower, upper, centre, half, fixed, ends."""
+    """reach, both tolerances; iterations, heads to try, restarts, seed; blocks of the hidden layers, layers, blocks of
+    the judge, of the ranking and of the heads; heads, outputs, symmetric; lower, upper, centre, half, fixed, ends."""
     prismatic: NDArray[np.bool_]
     net: Floats32
     """The fields of `SoloNet` in their order."""
-    counts: NDArray[np.int64]
-    """Blocks of the hidden layers, layers, blocks of the judge, of the ranking and of the heads; heads, outputs,
-    symmetric; iterations, heads to try, restarts, seed."""
+
+
+class Heads(NamedTuple):
+    """What the network proposes."""
+
+    n_heads: int
+    outputs: int
+    symmetric: bool
 
 
 def pack(chain: Chain, net: Net, settings: Settings) -> Packed:
     """Return read-only copies of all three, end to end."""
     solo = make_solo_net(net)
     heads = net.rank.shape[1]
+    blocks = [len(solo.first), len(solo.hidden), len(solo.judge), len(solo.rank), len(solo.heads)]
+    head = [chain.reach, *settings, *blocks, heads, net.heads.shape[1] // max(heads, 1), net.symmetric]
+    arrays = [chain.lower, chain.upper, chain.centre, chain.half, chain.fixed.ravel(), chain.ends.ravel()]
     packed = Packed(
-        chain=np.concatenate(
-            [
-                [chain.reach, settings.tolerance_m, settings.tolerance_rad],
-                chain.lower,
-                chain.upper,
-                chain.centre,
-                chain.half,
-                chain.fixed.ravel(),
-                chain.ends.ravel(),
-            ]
-        ),
+        chain=np.concatenate([np.array(head, dtype=np.float64), *arrays]),
         prismatic=chain.prismatic,
         net=np.concatenate([part.ravel() for part in solo]),
-        counts=np.array(
-            [
-                len(solo.first),
-                len(solo.hidden),
-                len(solo.judge),
-                len(solo.rank),
-                len(solo.heads),
-                heads,
-                net.heads.shape[1] // max(heads, 1),
-                net.symmetric,
-                *settings[2:],
-            ],
-            dtype=np.int64,
-        ),
     )
-    for array in (packed.chain, packed.net, packed.counts):
-        array.setflags(write=False)
+    packed.chain.setflags(write=False)
+    packed.net.setflags(write=False)
     return packed
 
 
+_HEAD = 1 + len(Settings._fields) + 5 + 3
+"""Numbers in front of the arrays of `Packed.chain`."""
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def unpack(packed: Packed) -> tuple[Chain, SoloNet, Settings]:
+def unpack(packed: Packed) -> tuple[Chain, SoloNet, Heads, Settings]:
     """Return all three as views."""
-    n, a, c = packed.prismatic.shape[0], packed.chain, packed.counts
-    fixed = 3 + 4 * n
+    n, a = packed.prismatic.shape[0], packed.chain
+    fixed = _HEAD + 4 * n
     ends = fixed + 16 * (n + 1)
     chain = Chain(
         a[fixed:ends].reshape(n + 1, 4, 4),
         packed.prismatic,
-        a[3 : 3 + n],
-        a[3 + n : 3 + 2 * n],
-        a[3 + 2 * n : 3 + 3 * n],
-        a[3 + 3 * n : fixed],
+        a[_HEAD : _HEAD + n],
+        a[_HEAD + n : _HEAD + 2 * n],
+        a[_HEAD + 2 * n : _HEAD + 3 * n],
+        a[_HEAD + 3 * n : fixed],
         a[ends:].reshape(2, 4, 4),
         a[0],
     )
-    width, layers, judges, ranks, outputs = c[0], c[1], c[2], c[3], c[4]
+    settings = Settings(a[1], a[2], int(a[3]), int(a[4]), int(a[5]), int(a[6]))
+    width, layers, judges, ranks, outputs = int(a[7]), int(a[8]), int(a[9]), int(a[10]), int(a[11])
+    kinds = Heads(int(a[12]), int(a[13]), a[14] > 0.0)
     deep, inputs = width * WIDE // DEEP, INPUTS // DEEP
     b, at = packed.net, 0
     first = b[at : at + width * inputs * _BLOCK].reshape(width, inputs, _BLOCK)
@@ -108,5 +99,4 @@ def unpack(packed: Packed) -> tuple[Chain, SoloNet, Settings]:
     at += outputs * deep * _BLOCK
     heads_bias = b[at:].reshape(outputs, WIDE)
     net = SoloNet(first, first_bias, hidden, hidden_bias, judge, judge_bias, rank, rank_bias, heads, heads_bias)
-    settings = Settings(a[1], a[2], c[8], c[9], c[10], c[11])
-    return chain, net, settings
+    return chain, net, kinds, settings

@@ -27,7 +27,7 @@ from vision_ik.ik.kernels import LENGTH, PATIENCE, assign, pose_error, refine
 from vision_ik.ik.lane_net import GROUP
 from vision_ik.ik.lane_step import advance
 from vision_ik.ik.lanes import COST, LANES, METRES, NEW, PER_JOINT, RADIANS, SEED, STALLED, STEPS, TXX
-from vision_ik.ik.packed import Packed, unpack
+from vision_ik.ik.packed import Heads, Packed, unpack
 from vision_ik.ik.search import (
     CONVERGED,
     FOLLOWING_GAIN,
@@ -60,14 +60,6 @@ _PROMISING = 0.25
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-class Heads(NamedTuple):
-    """What the network proposes."""
-
-    n_heads: int
-    outputs: int
-    symmetric: bool
-
-
 class Begun(NamedTuple):
     """How far the search has come when the start has had its turn."""
 
@@ -87,7 +79,7 @@ def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool)
         whether the arm leaps: the start was near the target, but its joints have to go far. Such a leap is rare
         (at a singularity the start's steps die away, at a limit they end); the caller may look for a nearer solution.
     """
-    chain, net, settings = unpack(packed)
+    chain, net, kinds, settings = unpack(packed)
     n = chain.lower.shape[0]
     out, target, reference = np.empty(n + 6), np.empty((4, 4)), np.empty(n)
     valid = rigid(matrix, target)
@@ -118,8 +110,7 @@ def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool)
             return out
         if not found:
             best = HOLD_COST * ((m / LENGTH) ** 2 + rad * rad) - HOLD_MARGIN
-    heads = Heads(packed.counts[5], packed.counts[6], packed.counts[7] > 0)
-    _search(chain, net, heads, settings, target, reference, Begun(has_start, tried_start, found, best), out)
+    _search(chain, net, kinds, settings, target, reference, Begun(has_start, tried_start, found, best), out)
     facts[5] = 1.0 if tried_start and facts[0] == CONVERGED and _farthest(q, reference) > allowed else 0.0
     return out
 

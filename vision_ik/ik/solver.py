@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vision_ik.errors import InvalidPoseError
 from vision_ik.ik import batch, reasons, search, selection, single
 from vision_ik.ik.chain import Chain, make_chain
 from vision_ik.ik.collision import CollisionModel
@@ -21,15 +20,15 @@ from vision_ik.ik.packed import Packed, pack
 from vision_ik.ik.seeds import NO_NET, Net
 from vision_ik.ik.task import Goal, IkTask, Locked, Weights, make_goal
 from vision_ik.ik.task_search import NO_SHAPE, Arm
+from vision_ik.ik.values import complain, read_matrix, solved
 from vision_ik.ik.variants import LearnedSeeds
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform, TransformLike
-from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
+from vision_ik.types import Floats, IkBatch, IkSolution
 
 if TYPE_CHECKING:
     from vision_ik.ik.cuda import CudaBatch
 
-_STATUS = tuple(IkStatus)
 _CHUNK = 2048
 """Targets taken at a time, by a thread where there are several: what is kept of them fits into the cache."""
 
@@ -102,7 +101,7 @@ class HybridSolver:
             ValueError: ``q_start`` has another length, or is not finite; an option makes no sense.
         """
         begin = perf_counter()
-        matrix = _matrix(T_base_tool)
+        matrix = read_matrix(T_base_tool)
         start = np.array(self.robot.home if q_start is None else q_start, dtype=np.float64)
         if start.shape != (self.chain.lower.shape[0],):
             raise ValueError(f"q_start must have shape ({self.robot.n},), not {start.shape}.")
@@ -112,8 +111,8 @@ class HybridSolver:
             goal = make_goal(self.robot, task, locked, joint_weights)
             q, status, m, rad, kind, steps = self._search(matrix, start, q_start is not None, goal, objective)
         if status == search.INVALID:
-            _complain(matrix, start)
-        return _solved(q, status, m, rad, kind, steps, perf_counter() - begin)
+            complain(matrix, start)
+        return solved(q, status, m, rad, kind, steps, perf_counter() - begin)
 
     def solve_batch(
         self,
@@ -211,7 +210,7 @@ class HybridSolver:
             ValueError: ``q_start`` has another length, or is not finite; an option makes no sense.
         """
         begin = perf_counter()
-        matrix = _matrix(T_base_tool)
+        matrix = read_matrix(T_base_tool)
         start = np.array(self.robot.home if q_start is None else q_start, dtype=np.float64)
         if start.shape != (self.robot.n,) or not np.isfinite(start).all():
             raise ValueError(f"q_start must be ({self.robot.n},) finite numbers, not {start!r}.")
@@ -227,10 +226,10 @@ class HybridSolver:
             most=most,
         )
         if found is None:
-            _complain(matrix, start)
+            complain(matrix, start)
             return []
         duration = perf_counter() - begin
-        return [_solved(*answer, duration) for answer in found]
+        return [solved(*answer, duration) for answer in found]
 
     def on_device(self, device: str = "cuda") -> CudaBatch:
         """Return a solver of batches on a GPU, for whole poses; its kernels compile once on a machine.
@@ -266,12 +265,13 @@ class HybridSolver:
             self.collision.arrays, self.chain.fixed, self.chain.prismatic, q
         )
 
-    def _solve_plain(self, matrix: Floats, start: Floats, has_start: bool) -> selection.Answer:
+    def _solve_plain(
+        self, matrix: Floats, start: Floats, has_start: bool
+    ) -> tuple[Floats, int, float, float, int, int]:
         """Solve for the whole pose, near the start."""
-        n = self.chain.lower.shape[0]
         answer = single.solve_single(self.packed, matrix, start, has_start)
-        status, m, rad, kind, steps, leaps = answer[n:].tolist()
-        q, status = answer[:n], int(status)
+        *_, ended, m, rad, kind, steps, leaps = answer.tolist()
+        q, status = answer[:-6], int(ended)
         if status == search.CONVERGED:
             if leaps:
                 return self._search(matrix, start, True, make_goal(self.robot), "nearest")
@@ -279,7 +279,7 @@ class HybridSolver:
                 return self._search(matrix, start, has_start, make_goal(self.robot))
         elif status != search.INVALID:
             status = reasons.classify(self.chain, make_goal(self.robot), matrix, q)
-        return selection.Answer(q, status, m, rad, int(kind), int(steps))
+        return q, status, m, rad, int(kind), int(steps)
 
     def _finish(
         self,
@@ -346,52 +346,4 @@ def make_solver(
         threads=threads,
         seeds=seeds,
         collision=CollisionModel.from_robot(robot) if self_collision is True else self_collision or None,
-    )
-
-
-_SET = tuple(
-    IkSolution.__dict__[name].__set__
-    for name in ("q", "status", "position_error", "rotation_error", "seed", "iterations", "duration")
-)
-
-
-def _solved(q: Floats, status: int, m: float, rad: float, kind: int, steps: int, duration: float) -> IkSolution:
-    """Return an IkSolution of values that need no checking.
-
-    Its constructor copies and checks ``q``, which costs 3 us: as much as the solve itself.
-    """
-    q.setflags(write=False)
-    solution = IkSolution.__new__(IkSolution)
-    values = q, _STATUS[status], m, rad, search.SEED_NAMES[kind], steps, duration
-    for put, value in zip(_SET, values, strict=True):
-        put(solution, value)
-    return solution
-
-
-def _matrix(pose: TransformLike) -> Floats:
-    """Return the (4, 4) array of a pose without checking its values: the compiled solver does."""
-    if isinstance(pose, Transform):
-        return pose.matrix.copy()
-    try:
-        matrix = np.array(pose, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise InvalidPoseError(
-            f"A pose must be a (4, 4) array: {error}.", "Pass a Transform or a 4x4 array."
-        ) from error
-    if matrix.shape != (4, 4):
-        raise InvalidPoseError(
-            f"A pose must have shape (4, 4), not {matrix.shape}.", "Pass a Transform or a 4x4 array."
-        )
-    return matrix
-
-
-def _complain(matrix: Floats, start: Floats) -> None:
-    """Raise for what the compiled solver refused."""
-    if not np.isfinite(start).all():
-        raise ValueError(f"q_start must be finite, not {start.tolist()}.")
-    Transform(matrix)
-    raise InvalidPoseError(
-        "The target is not a rigid transform within 1e-6.",
-        "Check its rotation, or pass it through Transform.",
-        matrix=matrix,
     )
