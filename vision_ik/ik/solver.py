@@ -83,7 +83,7 @@ class HybridSolver:
         which takes a millisecond or two. Otherwise the
         network's plausible seeds are refined, those nearest to the start first, until one converges; the
         solution is near the start, not proven nearest: ``objective="nearest"`` looks at every branch, and goes down
-        the self-motion of a redundant arm, at some ten times the cost.
+        the self-motion of a redundant arm, at some hundred times the cost.
 
         Args:
             T_base_tool: Target pose of the tool in the base frame.
