@@ -16,7 +16,7 @@ from vision_ik.types import Floats
 @njit(cache=True, nogil=True, error_model="numpy")
 def solve_from(packed: Packed, T_base_tip: Floats, seed: Floats) -> Floats:
     """Return the posture (n,) reached from ``seed`` (n,), or from the first random posture that converges."""
-    chain, _, settings = unpack(packed)
+    chain, _, _, settings = unpack(packed)
     q, state = seed.copy(), np.uint64(settings.seed)
     for _ in range(settings.restarts + 1):
         done, _, _, _ = refine(
