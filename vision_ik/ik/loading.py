@@ -61,7 +61,7 @@ def load_solver(
         raise ValueError(f"A model runs from {robot.base} to {robot.tip}; base and tip choose a chain of a URDF.")
     model = robot if isinstance(robot, RobotModel) else load_robot(robot, base, tip)
     path = (Path(weights) if weights is not None else find_shipped(model)) if learned else None
-    net, seeds = (NO_NET, None) if path is None else load_seeds(path, model)
+    net, seeds = (NO_NET, None) if path is None else load_seeds(path, model, insist=weights is not None)
     return make_solver(
         model,
         net=net,
@@ -76,10 +76,11 @@ def load_solver(
     )
 
 
-def load_seeds(path: str | Path, robot: RobotModel) -> tuple[Net, LearnedSeeds]:
-    """Return the network in ``path`` and what it is worth on ``robot``; an empty one where it is worth nothing.
+def load_seeds(path: str | Path, robot: RobotModel, *, insist: bool = False) -> tuple[Net, LearnedSeeds]:
+    """Return the network in ``path`` and what it is worth on ``robot``; an empty one where it is not worth its time.
 
-    On a variant of the arm it was trained for, first shots are counted with and without it: some 20 ms.
+    On the arm it was trained for the card tells, and ``insist`` takes it nevertheless. On a variant of that arm first
+    shots are counted with and without it: some 20 ms.
 
     Raises:
         WeightsError: The weights are missing, corrupt or belong to another arm.
@@ -89,7 +90,8 @@ def load_seeds(path: str | Path, robot: RobotModel) -> tuple[Net, LearnedSeeds]:
     on_card = float(card["metrics"].get("first_shot", "nan"))
     exact = is_exact(nominal, robot)
     measured = on_card if exact else first_shot(robot, net)
-    used = exact or measured > random_shot(robot, net) + WORTH
+    at_random = float(card["metrics"].get("random_start", "nan")) if exact else random_shot(robot, net)
+    used = (exact and insist) or not measured < at_random + WORTH
     return net if used else NO_NET, LearnedSeeds(
         path=weights,
         trained_for=card["robot"],

@@ -60,10 +60,11 @@ class LearnedSeeds:
     def __str__(self) -> str:
         """Return one sentence."""
         name, nominal, measured = self.trained_for, self.first_shot_nominal, self.first_shot_measured
+        left_out = "" if self.used else "; left out, since random postures do nearly as well and cost less"
         if self.exact:
-            return f"trained for {name}: {nominal:.1%} solved at the first shot"
+            return f"trained for {name}: {nominal:.1%} solved at the first shot{left_out}"
         found = f"trained for {name}, of which this arm is a variant: {measured:.1%} solved at the first shot, "
-        return f"{found}{nominal:.1%} there" + ("" if self.used else "; left out, since random postures do as well")
+        return f"{found}{nominal:.1%} there{left_out}"
 
 
 def difference(nominal: RobotModel, robot: RobotModel) -> str:

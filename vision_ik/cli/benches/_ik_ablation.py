@@ -14,6 +14,7 @@ from vision_ik.cli.benches._ik_targets import Targets
 from vision_ik.cli.benches._ik_timing import Calls, Solve, call_in_turns, cpu_s
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.ik.single import solve_single
+from vision_ik.ik.weights_file import find_shipped
 from vision_ik.learning.labelling import first_shot
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.types import Floats
@@ -62,7 +63,7 @@ class Ablation:
     network: Seeds | None
     """None where no weights are shipped."""
     public: Calls | None
-    """`HybridSolver.solve` with the network, as users call it, on the same targets; None where ``network`` is."""
+    """`HybridSolver.solve` as users call it, on the same targets; None where ``network`` is."""
     judge: Judge
     targets: Targets
 
@@ -97,7 +98,8 @@ def compare(name: str, *, count: int, table_size: int) -> Ablation:
     """
     robot = load_robot(name)
     targets = Targets.draw(robot, count)
-    judge, plain, learned = make_judge(robot), load_solver(robot, learned=False), load_solver(robot)
+    judge, plain, usual = make_judge(robot), load_solver(robot, learned=False), load_solver(robot)
+    learned = load_solver(robot, weights=find_shipped(robot))  # even where the default goes without the network
     table = PoseTable(robot, table_size)
     n, packed, learned_packed = robot.n, plain.packed, learned.packed
     solvers: dict[str, tuple[Solve, Targets]] = {
@@ -106,8 +108,8 @@ def compare(name: str, *, count: int, table_size: int) -> Ablation:
     }
     if learned.learned:
         solvers["network"] = (lambda T, start: solve_single(learned_packed, T, start, True)[:n], targets)
-        solvers["public"] = (lambda T, start: learned.solve(T, start).q, targets)
-        learned.solve(targets.Ts[0], targets.starts[0], objective="nearest")  # a rare call needs this; compiled ahead
+        solvers["public"] = (lambda T, start: usual.solve(T, start).q, targets)
+        usual.solve(targets.Ts[0], targets.starts[0], objective="nearest")  # a rare call needs this; compiled ahead
     calls = call_in_turns(solvers)
 
     def seeds(kind: str, key: str, first_shot: float, batched_us: float) -> Seeds:
