@@ -54,6 +54,10 @@ from vision_ik.types import Floats
 
 _WAIT = 3
 """Steps granted to lanes that are nearer than the first one that converged."""
+_NEARLY = 1e-4
+"""Weighted squared error (4 mm, 0.01 rad) from which a closest posture counts as nearly there."""
+_ROUNDS = 20
+"""Further runs it gets."""
 _PROMISING = 0.25
 """Weighted squared error below which a lane that is still at work is waited for."""
 
@@ -111,8 +115,29 @@ def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool)
         if not found:
             best = HOLD_COST * ((m / LENGTH) ** 2 + rad * rad) - HOLD_MARGIN
     _search(chain, net, kinds, settings, target, reference, Begun(has_start, tried_start, found, best), out)
+    if facts[0] == UNREACHABLE:
+        _insist(chain, settings, target, reference, out)
     facts[5] = 1.0 if tried_start and facts[0] == CONVERGED and _farthest(q, reference) > allowed else 0.0
     return out
+
+
+@_compiled
+def _insist(chain: Chain, settings: Settings, target: Floats, reference: Floats, out: Floats) -> None:
+    """Go on from a closest posture that is nearly there: at singularities steps converge, but slowly."""
+    n = reference.shape[0]
+    trial = out[:n].copy()
+    for _ in range(_ROUNDS):
+        m, rad = out[n + 1], out[n + 2]
+        if (m / LENGTH) ** 2 + rad * rad > _NEARLY:
+            return
+        done, steps, m, rad = _refine(chain, settings, target, trial)
+        out[n + 4] += steps
+        if done:
+            unwind(chain, trial, reference)
+        if done or (m / LENGTH) ** 2 + rad * rad < 0.5 * ((out[n + 1] / LENGTH) ** 2 + out[n + 2] ** 2):
+            _put(trial, CONVERGED if done else UNREACHABLE, m, rad, int(out[n + 3]), out)
+        if done:
+            return
 
 
 @_compiled
