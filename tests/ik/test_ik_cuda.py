@@ -210,6 +210,20 @@ def test_arrays_on_the_device_are_taken_and_given_without_a_copy(panda: HybridSo
 
 
 @needs_warp
+def test_a_strided_array_on_the_device_gives_what_a_whole_one_gives(
+    panda: HybridSolver, rng: np.random.Generator
+) -> None:
+    warp, batch = importlib.import_module("warp"), batch_of(panda)
+    Ts = panda.robot.forward(panda.robot.random(rng, 2000))
+    wide = np.zeros((2000, 2, 4, 4))
+    wide[:, 0] = Ts
+    strided = warp.array(wide, dtype=warp.float64, device="cpu")[:, 0]
+    assert not strided.is_contiguous
+    q = np.from_dlpack(batch.solve_on_device(strided, home=panda.robot.home).q)
+    np.testing.assert_array_equal(q, batch.solve(Ts, home=panda.robot.home)[0])
+
+
+@needs_warp
 def test_arrays_that_do_not_fit_are_refused(panda: HybridSolver) -> None:
     batch, Ts = batch_of(panda), np.eye(4)[None]
     with pytest.raises(ValueError, match="Targets must have shape"):

@@ -292,9 +292,11 @@ class CudaBatch:
         if scalar is not self._wp.float64 or array.device != self._device:
             raise ValueError(f"{name} must be float64 on {self._device}, not {scalar.__name__} on {array.device}.")
         array = array.contiguous()
-        return self._wp.array(
+        view = self._wp.array(
             ptr=array.ptr, shape=whole[0], dtype=dtype, device=self._device, deleter=None, capacity=array.capacity
         )
+        view.owner = array  # a contiguous copy must live as long as the view of it
+        return view
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

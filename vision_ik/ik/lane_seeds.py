@@ -12,7 +12,7 @@ from vision_ik.ik.chain import Chain
 from vision_ik.ik.kernels import LENGTH
 from vision_ik.ik.lane_net import GROUP, INPUT_BLOCKS, LaneNet
 from vision_ik.ik.lanes import LANES, PX, PY, PZ, XX, XY, XZ, YX, YY, YZ, ZX, ZY, ZZ, arctan2, sincos
-from vision_ik.ik.search import RIGID_TOLERANCE, inside
+from vision_ik.ik.search import RIGID_TOLERANCE, inside, shrink
 from vision_ik.ik.seeds import Floats32
 from vision_ik.types import Floats
 
@@ -353,6 +353,13 @@ def read_targets(chain: Chain, matrices: Floats, starts: Floats, begin: int, g: 
         for c in range(4):
             for r in range(3):
                 g.T[(3 * c + r) * _N + l] = matrix[r, c]
+        factor = (
+            shrink(matrix)
+            if math.isfinite(matrix[0, 3]) and math.isfinite(matrix[1, 3]) and math.isfinite(matrix[2, 3])
+            else 1.0
+        )
+        for r in range(9, 12):
+            g.T[r * _N + l] *= factor
         last = abs(matrix[3, 0]) + abs(matrix[3, 1]) + abs(matrix[3, 2]) + abs(matrix[3, 3] - 1.0)
         for i in range(n):
             last += 0.0 * start[i]

@@ -40,6 +40,8 @@ HOLD_COST = 0.5
 """Share of the start's remaining cost below which another seed's closest pose replaces it ..."""
 HOLD_MARGIN = 0.02**2
 """... less this weighted squared error (8 mm, 0.02 rad): nobody wants to see an arm jump for less."""
+FARTHEST = 1e12
+"""[m] Targets farther away count as this far, in the same direction: single precision overflows beyond 1e19."""
 WOUND_UP = 1e4
 """[rad] An endless joint that has turned farther loses digits that the tolerance needs."""
 
@@ -54,11 +56,18 @@ class Settings(NamedTuple):
     iterations: int
     """Steps a seed may take."""
     heads: int
-    """Network seeds tried before restarts."""
+    """Network seeds that a batch on a GPU tries before restarts."""
     restarts: int
     """Random seeds tried at last."""
     seed: int
     """Of the random postures."""
+
+
+@_compiled
+def shrink(matrix: Floats) -> float:
+    """Return the factor on the position of a pose (4, 4) that brings it within `FARTHEST`."""
+    farthest = max(abs(matrix[0, 3]), abs(matrix[1, 3]), abs(matrix[2, 3]))
+    return FARTHEST / farthest if farthest > FARTHEST else 1.0
 
 
 @_compiled
@@ -85,6 +94,9 @@ def rigid(matrix: Floats, T: Floats) -> bool:
         x, y, z = T[r, 0], T[r, 1], T[r, 2]
         for c in range(3):
             T[r, c] = 1.5 * T[r, c] - 0.5 * (x * S[0, c] + y * S[1, c] + z * S[2, c])
+    factor = shrink(matrix)
+    for r in range(3):
+        T[r, 3] *= factor
     return True
 
 
@@ -105,7 +117,7 @@ def unwind(chain: Chain, q: Floats, reference: Floats) -> float:
     distance = 0.0
     for i in range(q.shape[0]):
         goal = inside(chain, i, reference[i])
-        if not chain.prismatic[i]:
+        if not chain.prismatic[i] and math.isfinite(goal - q[i]):
             turns = round((goal - q[i]) / (2.0 * math.pi))
             while turns != 0.0:
                 turned = q[i] + 2.0 * math.pi * turns

@@ -96,6 +96,8 @@ def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool)
         for i in range(n):
             q[i] = np.nan
         return out
+    facts[0], facts[1], facts[2] = UNREACHABLE, np.inf, np.inf
+    assign(q, reference)
     best, tried_start, allowed = np.inf, False, STILL_JOINT
     if has_start:
         T, e = np.empty((4, 4)), np.empty(6)
@@ -186,6 +188,8 @@ def _search(
     """Try the network's seeds, then restarts; ``out`` holds what the start came to."""
     n, heads = chain.lower.shape[0], kinds.n_heads
     has_start, tried_start, found, best = begun
+    if found and heads == 0:
+        return
     padded = -(-heads // GROUP) * GROUP
     seeds, keys, order = np.empty((padded // GROUP, n * GROUP)), np.empty(padded), np.empty(heads, np.int64)
     if heads > 0:
@@ -227,17 +231,15 @@ def _search(
             for i in range(n):
                 work.joints[PER_JOINT * LANES * i + SEED + l] = trial[i]
         network_round = kind == NETWORK
-        lane, converged, score, steps = _round(chain, settings, target, reference, work)
+        lane, converged, score, m, rad, steps = _round(chain, settings, target, reference, work, trial)
         out[n + 4] += steps
         if from_start and has_start and not converged:
             held = HOLD_COST * work.state[COST] - HOLD_MARGIN
             if held < score:
                 lane, score = 0, held
+                m, rad = _take(chain, reference, work, lane, trial)
         if converged or score < best:
-            for i in range(n):
-                trial[i] = work.joints[PER_JOINT * LANES * i + lane]
-            unwind(chain, trial, reference)
-            m, rad, best = work.state[METRES + lane], work.state[RADIANS + lane], score
+            best = score
             kind = START if from_start and lane == 0 else kind
             _put(trial, CONVERGED if converged else UNREACHABLE, m, rad, kind, out)
         if converged:
@@ -311,9 +313,13 @@ def _sort(keys: Floats, order: NDArray[np.int64]) -> None:
 
 @_compiled
 def _round(
-    chain: Chain, settings: Settings, target: Floats, reference: Floats, work: lanes.Lanes
-) -> tuple[int, bool, float, int]:
-    """Refine the seeds in all lanes; return the lane that did best, whether it converged, its score and all steps."""
+    chain: Chain, settings: Settings, target: Floats, reference: Floats, work: lanes.Lanes, posture: Floats
+) -> tuple[int, bool, float, float, float, int]:
+    """Refine the seeds in all lanes; ``posture`` (n,) receives the nearest that converged, else the closest.
+
+    Returns:
+        Its lane, whether it converged, its score, both errors, and the steps of all lanes.
+    """
     n = reference.shape[0]
     s, joints, J, J_trial = work.state, work.joints, work.J, work.J_trial
     for l in range(LANES):
@@ -322,7 +328,7 @@ def _round(
             for c in range(4):
                 s[TXX + (3 * c + r) * LANES + l] = target[r, c]
     finished, trial = np.zeros(LANES, np.bool_), np.empty(n)
-    winner, best, waited, steps = -1, np.inf, 0, 0
+    winner, best, best_m, best_rad, waited, steps = -1, np.inf, np.inf, np.inf, 0, 0
     for _ in range(settings.iterations + 1):
         if advance(chain, s, joints, J, J_trial):
             J, J_trial = J_trial, J
@@ -336,7 +342,8 @@ def _round(
                     trial[i] = joints[PER_JOINT * LANES * i + l]
                 distance = unwind(chain, trial, reference)
                 if distance < best:
-                    winner, best = l, distance
+                    winner, best, best_m, best_rad = l, distance, s[METRES + l], s[RADIANS + l]
+                    assign(posture, trial)
             elif s[STALLED + l] > PATIENCE:
                 finished[l] = True
                 steps += int(s[STEPS + l])
@@ -358,8 +365,19 @@ def _round(
         if not finished[l]:
             steps += int(s[STEPS + l])
     if winner >= 0:
-        return winner, True, best, steps
+        return winner, True, best, best_m, best_rad, steps
     for l in range(LANES):
         if s[COST + l] < best:
             winner, best = l, s[COST + l]
-    return max(winner, 0), False, best, steps
+    winner = max(winner, 0)
+    best_m, best_rad = _take(chain, reference, work, winner, posture)
+    return winner, False, best, best_m, best_rad, steps
+
+
+@_compiled
+def _take(chain: Chain, reference: Floats, work: lanes.Lanes, lane: int, q: Floats) -> tuple[float, float]:
+    """Write the posture of a lane to ``q``, turned toward the reference; return both errors."""
+    for i in range(q.shape[0]):
+        q[i] = work.joints[PER_JOINT * LANES * i + lane]
+    unwind(chain, q, reference)
+    return work.state[METRES + lane], work.state[RADIANS + lane]
