@@ -213,7 +213,7 @@ def next_seed(
 def solve_task(
     arm: Arm, goal: Goal, matrix: Floats, start: Floats, has_start: bool, q: Floats
 ) -> tuple[int, float, float, int, int]:
-    """Solve one target as `search.solve_one` does, but for a task; ``q`` (n,) receives the posture.
+    """Solve one target as `single.solve_single` does, but for a task; ``q`` (n,) receives the posture.
 
     Returns:
         Status, position error [m] and rotation error [rad] beyond the dead bands, kind of seed, steps over all seeds.
