@@ -198,11 +198,9 @@ def test_a_card_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     )
     text = card.read_text(encoding="utf-8")
     card.write_text(text.replace("0.333", "0.353"), encoding="utf-8")
-    with pytest.raises(WeightsError, match="disagree"):
-        load_solver(calibrated(robot, 0), path)
-    card.write_text(text.replace("fixed = [[", 'fixed = [["a"], ['), encoding="utf-8")
-    with pytest.raises(WeightsError, match="describes no chain"):
-        load_solver(calibrated(robot, 0), path)
+    for arm in (robot, calibrated(robot, 0)):
+        with pytest.raises(WeightsError, match="disagree"):
+            load_solver(arm, path)
 
 
 def test_a_card_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:

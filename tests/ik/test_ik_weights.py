@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tomlkit
 import torch
 
 from vision_ik.errors import WeightsError
@@ -18,6 +21,8 @@ from vision_ik.ik.weights_file import SHIPPED, find_shipped, load_weights, read_
 from vision_ik.learning import sampling
 from vision_ik.learning.labelling import first_shot
 from vision_ik.robots import RobotModel, list_robots, load_robot
+
+NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,13 @@ def replace_in_card(path: Path, old: str, new: str) -> None:
     text = card.read_text()
     assert old in text
     card.write_text(text.replace(old, new))
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    card = path.with_suffix(".toml")
+    values = tomllib.loads(card.read_text(encoding="utf-8"))
+    change(values)
+    card.write_text(tomlkit.dumps(values), encoding="utf-8")
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
@@ -101,6 +113,56 @@ def test_a_card_that_is_no_card_is_refused(tmp_path: Path, robot: RobotModel) ->
     path.with_suffix(".toml").write_bytes(b"\xff\xfe = [")
     with pytest.raises(WeightsError, match="TOML"):
         load_weights(path, robot)
+
+
+_EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a link moved": (lambda card: card["fixed"][3][0].__setitem__(3, 0.1), "disagree"),
+    "a limit moved": (lambda card: card["upper"].__setitem__(2, 1.0), "disagree"),
+    "another kind of joint": (lambda card: card["prismatic"].__setitem__(0, True), "disagree"),
+    "another hash": (lambda card: card.update(robot_hash="0" * 16), "disagree"),
+    "a limit from lower to upper": (lambda card: card["upper"].insert(0, card["lower"].pop()), "lower of length 5"),
+    "one name less": (lambda card: card["joints"].pop(), "5 names in joints"),
+    "one kind less": (lambda card: card["prismatic"].pop(), "prismatic of length 5"),
+    "one transform less": (lambda card: card["fixed"].pop(), "fixed of length 6"),
+    "a limit that is nan": (lambda card: card["lower"].__setitem__(0, NAN), "lower that is not a list of numbers"),
+    "a limit that is a word": (lambda card: card["upper"].__setitem__(0, "x"), "upper that is not"),
+    "a limit no double holds": (lambda card: card["upper"].__setitem__(0, 10**400), "upper that is not"),
+    "limits swapped": (lambda card: card.update(lower=card["upper"], upper=card["lower"]), "describes no chain"),
+    "a transform of words": (lambda card: card["fixed"].__setitem__(0, ["a"]), "fixed that is not"),
+    "a transform of three rows": (lambda card: card["fixed"][0].pop(), "fixed that is not"),
+    "another last row": (lambda card: card["fixed"][0][3].__setitem__(0, 0.5), "fixed that is not"),
+    "infinitely far": (lambda card: card["fixed"][0][0].__setitem__(3, float("inf")), "fixed that is not"),
+    "kinds as numbers": (lambda card: card.update(prismatic=[0] * 6), "prismatic that is not"),
+    "names as numbers": (lambda card: card.update(joints=[1] * 6), "joints that is not"),
+    "symmetric in words": (lambda card: card.update(symmetric="yes"), "symmetric that is not true or false"),
+    "no symmetric": (lambda card: card.pop("symmetric"), "no symmetric"),
+    "no chain": (lambda card: card.pop("fixed"), "no fixed"),
+    "metrics in words": (lambda card: card.update(metrics="good"), "metrics that is not a table"),
+    "a share in words": (lambda card: card["metrics"].update(first_shot="x"), "metrics.first_shot"),
+    "a share in per cent": (lambda card: card["metrics"].update(random_start=85.0), "metrics.random_start"),
+}
+
+
+@pytest.mark.parametrize("edit", _EDITS)
+def test_an_edited_card_is_refused_and_the_field_is_named(edit: str, tmp_path: Path, robot: RobotModel) -> None:
+    path = saved(tmp_path, robot)
+    change, words = _EDITS[edit]
+    edited(path, change)
+    with pytest.raises(WeightsError, match=words) as caught:
+        load_solver(robot, path)
+    assert caught.value.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("key", ["metrics", "first_shot"])
+def test_a_card_without_figures_is_taken_and_they_are_nan(key: str, tmp_path: Path, robot: RobotModel) -> None:
+    path = saved(tmp_path, robot)
+    edited(path, lambda card: (card if key == "metrics" else card["metrics"]).pop(key))
+    solver = load_solver(robot, path)
+    assert solver.learned
+    assert solver.seeds is not None
+    assert solver.seeds.exact
+    assert np.isnan(solver.seeds.first_shot_nominal)
+    assert str(solver.seeds) == "trained for ur5e: not measured yet"
 
 
 def test_weights_of_another_arm_are_refused(tmp_path: Path, robot: RobotModel) -> None:

@@ -53,7 +53,7 @@ class LearnedSeeds:
     first_shot_nominal: float
     """Share of random poses solved from the first seed on the arm trained for, as on the card; NaN if it has none."""
     first_shot_measured: float
-    """The same share on this arm: the card's where it is exact, else measured on 1000 poses."""
+    """The same share on this arm: the card's where it is exact, NaN included, else measured on 1000 poses."""
     used: bool
     """False where random postures do as well, so that the solver goes without the network."""
 
@@ -61,10 +61,11 @@ class LearnedSeeds:
         """Return one sentence."""
         name, nominal, measured = self.trained_for, self.first_shot_nominal, self.first_shot_measured
         left_out = "" if self.used else "; left out, since random postures do nearly as well and cost less"
+        there = "not measured" if np.isnan(nominal) else f"{nominal:.1%}"
         if self.exact:
-            return f"trained for {name}: {nominal:.1%} solved at the first shot{left_out}"
+            return f"trained for {name}: {there} {'yet' if np.isnan(nominal) else 'solved at the first shot'}{left_out}"
         found = f"trained for {name}, of which this arm is a variant: {measured:.1%} solved at the first shot, "
-        return f"{found}{nominal:.1%} there{left_out}"
+        return f"{found}{there} there{left_out}"
 
 
 def difference(nominal: RobotModel, robot: RobotModel) -> str:

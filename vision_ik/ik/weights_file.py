@@ -7,8 +7,9 @@ checksum ties it to the weights. Neither file can run code.
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from vision_ik.errors import WeightsError
 from vision_ik.files import write_atomic
 from vision_ik.ik.seeds import FEATURES, Net
 from vision_ik.ik.variants import difference, dissimilarity, fit, is_exact
-from vision_ik.robots import RobotModel, catalogue, load_robot
+from vision_ik.robots import RobotModel
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
@@ -99,7 +100,7 @@ def load_weights(path: str | Path, robot: RobotModel) -> Net:
         tensors = safetensors.numpy.load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise _corrupt(weights, f"is no safetensors file: {error}") from error
-    net = _checked(tensors, bool(card.get("symmetric")), robot.n, weights)
+    net = _checked(tensors, card["symmetric"], robot.n, weights)
     return net if is_exact(nominal, robot) else fit(net, nominal, robot)
 
 
@@ -109,18 +110,10 @@ def trained_for(path: str | Path, robot: RobotModel) -> RobotModel:
     Of an arm from a card, only what `RobotModel.hash` covers means anything.
 
     Raises:
-        WeightsError: The card is missing or corrupt, or has no chain and names none of the catalogue.
+        WeightsError: The card is missing or corrupt.
     """
-    card = read_card(path)
-    if card["robot_hash"] == robot.hash:
-        return robot
-    if "fixed" not in card and card["robot"] in catalogue():
-        nominal = load_robot(card["robot"])
-    else:
-        nominal = _arm_on_card(card, Path(path).with_suffix(".toml"))
-    if nominal.hash != card["robot_hash"]:
-        raise _corrupt(path, "has a card whose chain and robot_hash disagree")
-    return nominal
+    nominal = _read(path)[1]
+    return robot if nominal.hash == robot.hash else nominal
 
 
 def find_shipped(robot: RobotModel) -> Path | None:
@@ -144,11 +137,19 @@ def find_shipped(robot: RobotModel) -> Path | None:
 
 
 def read_card(path: str | Path) -> Mapping[str, Any]:
-    """Return the card beside the weights ``path``.
+    """Return the card beside the weights ``path``, its fields checked and its chain held against ``robot_hash``.
+
+    Metrics are a report and may be missing, all or some: ``metrics`` is empty then, and what reads a share from it
+    takes NaN.
 
     Raises:
-        WeightsError: It is missing, malformed or of another format.
+        WeightsError: It is missing, malformed, of another format, or contradicts itself.
     """
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[Mapping[str, Any], RobotModel]:
+    """Return the card beside the weights ``path``, and the arm on it."""
     card = Path(path).with_suffix(".toml")
     try:
         state = card.stat()
@@ -158,8 +159,8 @@ def read_card(path: str | Path) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _read_card(card: Path, state: tuple[int, int, int]) -> Mapping[str, Any]:
-    """Return the values of a card, parsed once; ``state`` tells its versions apart."""
+def _read_card(card: Path, state: tuple[int, int, int]) -> tuple[Mapping[str, Any], RobotModel]:
+    """Return the values of a card and the arm on it, parsed once; ``state`` tells its versions apart."""
     del state
     try:
         values = tomllib.loads(card.read_text(encoding="utf-8"))
@@ -167,14 +168,71 @@ def _read_card(card: Path, state: tuple[int, int, int]) -> Mapping[str, Any]:
         raise _corrupt(card, f"is not TOML: {error}") from error
     if values.get("format") != FORMAT:
         raise _corrupt(card, f"has format {values.get('format')!r}, this version reads {FORMAT}")
-    for key, kind in _CARD.items():
-        if not isinstance(values.get(key), kind):
-            raise _corrupt(card, f"has no {key}, or none that is a {kind.__name__}")
-    return MappingProxyType(values)
+    values = {"recipe": {}, "metrics": {}} | values
+    for key, (fits, kind) in _CARD.items():
+        if key not in values:
+            raise _corrupt(card, f"has no {key}")
+        if not fits(values[key]):
+            raise _corrupt(card, f"has {key} that is not {kind}")
+    for key in _SHARES:
+        if not _is_share(values["metrics"].get(key, math.nan)):
+            raise _corrupt(card, f"has metrics.{key} that is neither a share from 0 to 1 nor nan")
+    n = len(values["joints"])
+    for key, count in (("prismatic", n), ("lower", n), ("upper", n), ("fixed", n + 1)):
+        if len(values[key]) != count:
+            raise _corrupt(card, f"has {key} of length {len(values[key])} instead of {count}, with {n} names in joints")
+    arm = _arm_on_card(values, card)
+    if arm.hash != values["robot_hash"]:
+        raise _corrupt(card, f"has a chain and a robot_hash that disagree: {arm.hash} and {values['robot_hash']}")
+    return MappingProxyType(values), arm
 
 
-_CARD = {"robot": str, "robot_hash": str, "joints": list, "lower": list, "upper": list, "sha256": str, "metrics": dict}
-"""What every card has."""
+def _is_number(value: object) -> bool:
+    """Return whether it is a number a double can hold; NaN is none."""
+    return (isinstance(value, float) and not math.isnan(value)) or (type(value) is int and abs(value) < 2**53)
+
+
+def _is_share(value: object) -> bool:
+    return type(value) in (int, float) and (0 <= value <= 1 or value != value)  # pyright: ignore[reportOperatorIssue]
+
+
+def _are(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return what tells whether a value is a list whose items all fit."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _is_rigid_table(value: Any) -> bool:
+    """Return whether it is a 4x4 list of finite numbers that ends in 0, 0, 0, 1."""
+    if not _are(_are(_is_number))(value) or [len(row) for row in value] != [4, 4, 4, 4]:
+        return False
+    table = np.array(value, dtype=np.float64)
+    return bool(np.isfinite(table).all() and np.allclose(table[3], (0.0, 0.0, 0.0, 1.0), rtol=0.0, atol=1e-9))
+
+
+_TEXT, _TABLE = (_is(str), "a text"), (_is(dict), "a table")
+_NUMBERS = (_are(_is_number), "a list of numbers")
+_CARD: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "robot": _TEXT,
+    "robot_hash": _TEXT,
+    "joints": (_are(_is(str)), "a list of texts"),
+    "base": _TEXT,
+    "tip": _TEXT,
+    "prismatic": (_are(_is(bool)), "a list of true and false"),
+    "lower": _NUMBERS,
+    "upper": _NUMBERS,
+    "fixed": (_are(_is_rigid_table), "a list of 4x4 rigid transforms"),
+    "symmetric": (_is(bool), "true or false"),
+    "sha256": _TEXT,
+    "recipe": _TABLE,
+    "metrics": _TABLE,
+}
+"""What every card has, how it is told and what it is called; the two tables may be left out."""
+_SHARES = ("first_shot", "random_start")
+"""Metrics that decide on whether a network is used."""
 
 
 def _arm_on_card(card: Mapping[str, Any], path: Path) -> RobotModel:
@@ -200,8 +258,8 @@ def _arm_on_card(card: Mapping[str, Any], path: Path) -> RobotModel:
             capsules=(),
             urdf_path=path,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _corrupt(path, f"describes no chain: {error}") from error
+    except ValueError as error:
+        raise _corrupt(path, f"describes no chain: {str(error).rstrip('.')}") from error
 
 
 _SHAPES = {"first": 2, "hidden": 3, "judge": 2, "rank": 2, "heads": 2}
