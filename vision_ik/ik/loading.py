@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
+from numbers import Integral, Real
 from pathlib import Path
+
+import numpy as np
 
 from vision_ik.ik.collision import CollisionModel
 from vision_ik.ik.seeds import NO_NET, Net
@@ -44,7 +49,7 @@ def load_solver(
         tolerance_m: Position error up to which a solve counts as converged [m].
         tolerance_rad: Rotation error up to which it does [rad].
         restarts: Random postures tried when no other seed converges.
-        seed: Of the random postures.
+        seed: Of the random postures; at least 0 and below 2**53.
         threads: Threads a batch may use.
         self_collision: Whether solutions in which the arm touches itself are rejected, by the capsules of its URDF;
             or a model with a margin or pairs of your own.
@@ -53,8 +58,14 @@ def load_solver(
         RobotError: The robot is unknown or its URDF cannot be used.
         WeightsError: The weights are corrupt or belong to another arm.
         InvalidPoseError: The tool transform is not rigid.
+        TypeError: An argument is of a kind that cannot be meant.
         ValueError: Arguments contradict each other, or a setting makes no sense.
     """
+    _check_kinds(robot, weights, learned, self_collision)
+    for name, value in (("tolerance_m", tolerance_m), ("tolerance_rad", tolerance_rad)):
+        _check_tolerance(name, value)
+    for name, value, least in (("restarts", restarts, 0), ("seed", seed, 0), ("threads", threads, 1)):
+        _check_count(name, value, least)
     if weights is not None and not learned:
         raise ValueError("Weights were given, but learned=False would leave them out; pass one or the other.")
     if isinstance(robot, RobotModel) and (base, tip) != (None, None):
@@ -79,8 +90,9 @@ def load_solver(
 def load_seeds(path: str | Path, robot: RobotModel, *, insist: bool = False) -> tuple[Net, LearnedSeeds]:
     """Return the network in ``path`` and what it is worth on ``robot``; an empty one where it is not worth its time.
 
-    On the arm it was trained for the card tells, and ``insist`` takes it nevertheless. On a variant of that arm first
-    shots are counted with and without it: some 20 ms.
+    On the arm it was trained for the card tells, and ``insist`` takes it nevertheless; where the card has no figures
+    they are NaN and the network is taken. On a variant of that arm first shots are counted with and without it: some
+    20 ms.
 
     Raises:
         WeightsError: The weights are missing, corrupt or belong to another arm.
@@ -101,3 +113,34 @@ def load_seeds(path: str | Path, robot: RobotModel, *, insist: bool = False) -> 
         first_shot_measured=measured,
         used=used,
     )
+
+
+def _check_kinds(robot: object, weights: object, learned: object, self_collision: object) -> None:
+    if not isinstance(robot, RobotModel | str | os.PathLike):
+        raise TypeError(
+            f"robot must be a RobotModel, a name of the catalogue or the path of a URDF, not {_told(robot)}."
+        )
+    if not isinstance(weights, str | os.PathLike | None):
+        raise TypeError(f"weights must be the path of a .safetensors file or None, not {_told(weights)}.")
+    if not isinstance(learned, bool | np.bool_):
+        raise TypeError(f"learned must be True or False, not {_told(learned)}.")
+    if not isinstance(self_collision, bool | CollisionModel):
+        raise TypeError(f"self_collision must be True, False or a CollisionModel, not {_told(self_collision)}.")
+
+
+def _check_tolerance(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 1e-12 <= float(value) < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 1e-12, not {_told(value)}.")
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    # Restarts and seed travel to compiled code as doubles, which hold whole numbers up to 2**53.
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**53:
+        floor = f"be at least {least}" if least else "not be negative"
+        raise ValueError(f"{name} must be a whole number below 2**53 and must {floor}; it is {_told(value)}.")
+
+
+def _told(value: object) -> str:
+    """Return a short text of any value."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
