@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -66,3 +67,79 @@ def test_verifying_from_the_command_line_tells_by_its_exit_status(
     monkeypatch.setattr(sys, "argv", [*words, "--verify"])
     assert script.main() == 0
     assert "holds" in capsys.readouterr().out
+
+
+def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["prepare.py", *words])
+    try:
+        return script.main()
+    except SystemExit as ended:  # argparse
+        return ended.code if isinstance(ended.code, int) else 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nobody"], "one of: panda"),
+        (["nobody", "--verify"], "one of: panda"),
+        (["ur5e", "--seed", "-1"], "--seed: '-1' is no whole number of at least 0"),
+        (["ur5e", "--count", "0"], "--count: '0' is no whole number of at least 1"),
+        (["ur5e", "--count", "-5"], "--count: '-5' is no"),
+        (["ur5e", "--count", "many"], "--count: 'many' is no"),
+    ],
+    ids=lambda value: "",
+)
+def test_what_cannot_be_done_is_told_and_nothing_is_written(
+    words: list[str],
+    told: str,
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(script, monkeypatch, *words, "--out", str(tmp_path / "data")) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_count_or_seed_that_makes_no_sense_is_refused_in_python_too(script: ModuleType, tmp_path: Path) -> None:
+    for count, seed in ((0, 0), (-1, 0), (10, -1)):
+        with pytest.raises(ValueError, match="at least"):
+            script.prepare(load_robot("ur5e"), kind="uniform", count=count, seed=seed, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+_BREAKS: dict[str, tuple[Callable[[str], str], str]] = {
+    "truncated": (lambda text: text[:-20], "is not JSON"),
+    "a list": (lambda text: "[]", "has no robot"),
+    "empty": (lambda text: "{}", "has no robot"),
+    "another key": (lambda text: text.replace('"shards"', '"shreds"'), "has no shards"),
+    "another sum": (lambda text: text.replace('"sha256"', '"md5"'), "has no sha256 for shard 0"),
+    "a number in quotes": (lambda text: text.replace('"count": 50', '"count": "50"'), "has no count"),
+    "no UTF-8": (lambda text: text + "\udcff", "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("broken", _BREAKS)
+def test_a_manifest_that_is_none_is_told_with_a_remedy_and_left_alone(
+    broken: str,
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("ur5e", "--count", "50", "--out", str(tmp_path))
+    assert run(script, monkeypatch, *words) == 0
+    manifest = Path(capsys.readouterr().out.strip())
+    change, told = _BREAKS[broken]
+    text = change(manifest.read_text(encoding="utf-8"))
+    manifest.write_bytes(text.encode("utf-8", "surrogateescape"))
+    for extra, status in (((), 2), (("--verify",), 1)):
+        assert run(script, monkeypatch, *words, *extra) == status
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert told in err
+        assert "Delete it" in err
+    assert manifest.read_bytes() == text.encode("utf-8", "surrogateescape")
