@@ -49,6 +49,7 @@ def test_a_batch_says_of_each_pose_whether_it_converged() -> None:
         iterations=np.zeros(4, dtype=np.int64),
     )
     assert batch.converged.tolist() == [True, False, False, False]
+    assert len(batch) == 4
 
 
 def test_a_batch_is_read_only_and_has_one_row_a_pose() -> None:

@@ -42,7 +42,7 @@ class IkSolution:
     seed: str
     """Where the solution came from: "start", "network" or "random"."""
     iterations: int
-    """Damped-least-squares steps over all seeds tried."""
+    """Damped-least-squares steps over all seeds tried; 0 of a solve that failed because every joint was locked."""
     duration: float
     """[s] Wall time of the call."""
 
@@ -77,6 +77,10 @@ class IkBatch:
                 raise ValueError(f"{name} must have one row for each of the {len(self.q)} poses, not {view.shape}.")
             view.setflags(write=False)
             put(self, name, view)
+
+    def __len__(self) -> int:
+        """Return the number of poses."""
+        return len(self.q)
 
     @property
     def converged(self) -> NDArray[np.bool_]:
