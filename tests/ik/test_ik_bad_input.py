@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from ik_arms import made_arm
 from numpy.typing import ArrayLike
 
 from vision_ik.errors import InvalidPoseError, RobotError, VisionIkError, WeightsError
-from vision_ik.ik import HybridSolver, load_solver
+from vision_ik.ik import HybridSolver, IkTask, load_solver
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, IkStatus
 
@@ -89,6 +91,8 @@ def test_a_matrix_that_is_no_pose_is_refused_alone_and_marked_in_a_batch(
         "pose",
         [["a"]],
         [[1], [2, 3]],
+        np.eye(4, dtype=np.complex128),
+        list(np.eye(4, dtype=np.complex128)),
     ],
     ids=str,
 )
@@ -106,6 +110,43 @@ def test_what_has_not_the_shape_of_a_pose_is_refused(target: object, panda: Hybr
 def test_a_batch_of_another_shape_is_refused(targets: Floats, panda: HybridSolver) -> None:
     with pytest.raises(ValueError, match=r"\(N, 4, 4\)"):
         panda.solve_batch(targets)
+
+
+def test_a_batch_of_complex_numbers_is_refused(panda: HybridSolver) -> None:
+    for targets in (np.eye(4, dtype=np.complex128)[None], [np.eye(4, dtype=np.complex128)]):
+        with pytest.raises(InvalidPoseError, match="not complex"):
+            panda.solve_batch(targets)
+
+
+@pytest.mark.parametrize("task", ["position", IkTask.position, IkTask, 3], ids=str)
+def test_what_is_no_task_is_refused_and_the_presets_are_named(
+    task: object, panda: HybridSolver, reachable: Floats
+) -> None:
+    options: dict[str, Any] = {"task": task}
+    for call in (lambda: panda.solve(reachable, **options), lambda: panda.solve_batch([reachable], **options)):
+        with pytest.raises(TypeError, match=r"IkTask\.position\(\).*IkTask\.pointing\(\)"):
+            call()
+
+
+def test_the_name_of_a_joint_alone_is_no_list_of_joints(panda: HybridSolver, reachable: Floats) -> None:
+    with pytest.raises(ValueError, match="list of names or a mapping"):
+        panda.solve(reachable, locked="panda_joint3")
+
+
+@pytest.mark.parametrize("make", [IkTask.pose, IkTask.position, IkTask.free_roll, IkTask])
+@pytest.mark.parametrize("tolerances", [0.01, (0.01, 0.01), "abc"], ids=str)
+def test_tolerances_are_one_for_each_component(make: Callable[..., IkTask], tolerances: object) -> None:
+    with pytest.raises(ValueError, match=r"tolerances must have \d entries, for x, y, z"):
+        make(tolerances=tolerances)
+
+
+def test_only_a_solution_can_be_explained(panda: HybridSolver, reachable: Floats) -> None:
+    batch: Any = panda.solve_batch([reachable])
+    with pytest.raises(TypeError, match="not IkBatch; solve that target"):
+        panda.explain(batch)
+    nothing: Any = None
+    with pytest.raises(TypeError, match="IkSolution, as solve returns it, not NoneType"):
+        panda.explain(nothing)
 
 
 def test_any_layout_and_kind_of_number_is_taken(panda: HybridSolver, reachable: Floats) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vision_ik.errors import RobotError
 from vision_ik.ik import collision_kernels as kernels
+from vision_ik.ik import load_solver
 from vision_ik.ik.collision import CollisionModel
 from vision_ik.ik.collision_matrix import Reason
 from vision_ik.robots import RobotModel, list_robots, load_robot
@@ -210,13 +211,16 @@ def test_the_model_is_the_same_each_time(panda: CollisionModel) -> None:
 # -- the matrix -----------------------------------------------------------------
 
 
-def _sticks(folder: Path, *, radius: float = 0.02, limit: float = 3.0) -> RobotModel:
+def _sticks(folder: Path, *, radius: float = 0.02, limit: float = 3.0, bare: tuple[int, ...] = ()) -> RobotModel:
     """Return a planar arm of four equal sticks [m]; link and flange behind each joint are rigid."""
     text = ['<robot name="sticks">']
+    shape = (
+        '<collision><origin xyz="0.15 0 0" rpy="0 1.5707963267948966 0"/><geometry>'
+        f'<capsule radius="{radius}" length="0.28"/></geometry></collision>'
+    )
     for k in range(4):
         text.append(
-            f'<link name="l{k}"><collision><origin xyz="0.15 0 0" rpy="0 1.5707963267948966 0"/><geometry>'
-            f'<capsule radius="{radius}" length="0.28"/></geometry></collision></link><link name="f{k}"/>'
+            f'<link name="l{k}">{"" if k in bare else shape}</link><link name="f{k}"/>'
             f'<joint name="w{k}" type="fixed"><parent link="l{k}"/><child link="f{k}"/><origin xyz="0.3 0 0"/></joint>'
         )
     text += [
@@ -259,6 +263,34 @@ def test_capsules_that_always_overlap_are_left_out(tmp_path: Path) -> None:
     model = CollisionModel.from_robot(_sticks(tmp_path, radius=0.5))
     assert Reason.ALWAYS in model.reasons.values()
     assert len(model.pairs) == 0
+
+
+def test_a_link_that_moves_without_a_shape_is_named_and_a_bare_base_or_flange_is_not(tmp_path: Path) -> None:
+    assert CollisionModel.from_robot(_sticks(tmp_path, bare=(0,))).unbounded == ()
+    robot = _sticks(tmp_path, bare=(1, 3))
+    model = CollisionModel.from_robot(robot)
+    assert model.approximate
+    assert model.unbounded == ("l1", "l3")
+    held = replace(robot, lower=np.array([0.0, -3.0, -3.0]), upper=np.array([0.0, 3.0, 3.0]))
+    assert CollisionModel.from_robot(held).unbounded == ("l3",)
+
+
+def test_self_collision_of_an_arm_without_any_shape_is_refused_not_ignored(tmp_path: Path) -> None:
+    robot = _sticks(tmp_path, bare=(0, 1, 2, 3))
+    with pytest.raises(RobotError, match="l1, l2, l3") as caught:
+        load_solver(robot, self_collision=True)
+    assert caught.value.facts["links"] == ("l1", "l2", "l3")
+    assert not CollisionModel.from_robot(robot).collides(np.zeros(3))
+
+
+@pytest.mark.parametrize("name", list_robots())
+def test_the_shape_of_every_shipped_arm_is_known(name: str) -> None:
+    assert CollisionModel.from_whole_robot(load_robot(name)).unbounded == ()
+
+
+def test_a_model_says_what_it_is_in_a_line(panda: CollisionModel) -> None:
+    assert repr(panda).startswith("CollisionModel(robot='panda', capsules=")
+    assert len(repr(panda)) < 120
 
 
 def test_a_margin_counts_as_touching(tmp_path: Path) -> None:

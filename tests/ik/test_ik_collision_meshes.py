@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vision_ik.errors import RobotError
+from vision_ik.ik import load_solver
 from vision_ik.ik.collision import CollisionModel
 from vision_ik.ik.collision_meshes import Bound, bound_mesh, bound_points, find_mesh
 from vision_ik.robots import RobotModel, load_robot
@@ -93,7 +95,8 @@ def _arm(folder: Path, filename: str, kind: str = "collision") -> RobotModel:
     path = folder / "robots" / "arm" / "urdf" / "arm.urdf"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f'<robot name="a"><link name="l0">{ball}</link><link name="l1"/><link name="l2">{mesh}</link>{joints}</robot>'
+        f'<robot name="a"><link name="l0">{ball}</link><link name="l1">{ball}</link><link name="l2">{mesh}</link>'
+        f"{joints}</robot>"
     )
     return load_robot(path)
 
@@ -129,7 +132,17 @@ def test_a_link_of_meshes_gets_capsules_around_them(tmp_path: Path, filename: st
 def test_a_mesh_that_is_missing_leaves_a_stick_and_says_so(tmp_path: Path) -> None:
     model = CollisionModel.from_robot(_arm(tmp_path, "package://arm/meshes/missing.stl"))
     assert model.approximate
-    assert model.stand_in.tolist() == [False, True]
+    assert model.stand_in.tolist() == [False, False, True]
+    assert model.unbounded == ("l2",)
+
+
+def test_a_solver_refuses_to_guess_at_a_missing_mesh_unless_told_to(tmp_path: Path) -> None:
+    robot = _arm(tmp_path, "package://arm/meshes/missing.stl")
+    with pytest.raises(RobotError, match="of l2") as caught:
+        load_solver(robot, self_collision=True)
+    assert "CollisionModel.from_robot(robot)" in caught.value.remedy
+    accepted = CollisionModel.from_robot(robot)
+    assert load_solver(robot, self_collision=accepted).collision is accepted
 
 
 def test_a_mesh_that_cannot_be_read_leaves_a_stick_and_says_so(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ik_arms import random_postures
 
 from vision_ik.ik import HybridSolver, IkTask, load_solver
 from vision_ik.ik.collision import CollisionModel
-from vision_ik.ik.objective import limit_margin, manipulability
+from vision_ik.ik.objective import Objective, limit_margin, manipulability
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, IkSolution, IkStatus
@@ -252,6 +252,28 @@ def test_a_stretched_arm_that_cannot_draw_in_is_singular(tmp_path: Path) -> None
     assert load_solver(robot).solve(at(1.0), np.zeros(3)).converged  # another seed gets there
 
 
+@pytest.mark.parametrize("objective", ["near", "nearest", "limit_margin"])
+def test_an_arm_with_every_joint_locked_is_told_so(objective: Objective, tmp_path: Path) -> None:
+    robot = planar(tmp_path)
+    solver, q = load_solver(robot), np.array([0.5, -0.3, 0.2])
+    T = robot.forward(q)
+    locked = list(robot.joint_names)
+    assert solver.solve(T, q, locked=locked, objective=objective).converged
+    moved = solver.solve(T, q + 0.1, locked=locked, objective=objective)
+    assert not moved.converged
+    np.testing.assert_array_equal(moved.q, q + 0.1)
+    assert solver.explain(moved).startswith("All joints are locked")
+    batch = solver.solve_batch([T], q + 0.1, locked=locked, objective=objective)
+    assert (batch.status[0], batch.iterations[0]) == (moved.status, moved.iterations)
+    assert "locked" not in solver.explain(solver.solve(at(1.6), q, locked=locked[:2]))
+
+
+def test_what_is_missing_is_told_in_metres_from_one_metre_up(tmp_path: Path) -> None:
+    solver = load_solver(planar(tmp_path))
+    assert " 98.5 m and" in solver.explain(solver.solve(at(100.0)))
+    assert " 100 mm and" in solver.explain(solver.solve(at(1.6), task=IkTask.position()))
+
+
 def folded(robot: RobotModel, rng: np.random.Generator, count: int) -> tuple[CollisionModel, Floats]:
     model = CollisionModel.from_robot(robot)
     q = robot.random(rng, 3000)
@@ -287,7 +309,9 @@ def test_a_target_that_only_colliding_postures_reach_is_told() -> None:
             solution = careful.solve(T, q)
             assert solution.status == IkStatus.COLLISION
             assert model.collides(solution.q)
-            assert "touches" in careful.explain(solution)
+            told_by = model.distance(solution.q).links
+            assert all(link in careful.explain(solution) for link in told_by)
+            assert "touches itself." in plain.explain(solution)
             assert careful.solve_all(T, q) == []
             told += 1
             if told == 3:

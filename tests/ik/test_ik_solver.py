@@ -14,6 +14,7 @@ from ik_arms import made_arm, random_postures
 
 from vision_ik.errors import InvalidPoseError
 from vision_ik.ik import HybridSolver, IkTask, load_solver
+from vision_ik.ik.objective import NAMES
 from vision_ik.robots import load_robot
 from vision_ik.testing import ik_solver_contract
 from vision_ik.transforms import Transform
@@ -28,6 +29,17 @@ def panda() -> HybridSolver:
 @pytest.fixture(scope="module")
 def ur5e() -> HybridSolver:
     return load_solver("ur5e")
+
+
+def test_a_solver_says_what_it_is_in_a_line(panda: HybridSolver) -> None:
+    assert repr(panda) == (
+        "HybridSolver(robot='panda', learned=True, tolerance_m=1e-06, tolerance_rad=1e-06, threads=1, "
+        "self_collision=False)"
+    )
+
+
+def test_the_help_of_solve_lists_every_objective() -> None:
+    assert all(f'``"{name}"``' in (HybridSolver.solve.__doc__ or "") for name in NAMES)
 
 
 def distance(robot_T: Floats, T: Floats) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vision_ik.errors import RobotError
 from vision_ik.ik import collision_kernels as kernels
 from vision_ik.ik.collision_kernels import CollisionArrays
 from vision_ik.ik.collision_matrix import Ints, Reason, disabled_links, reasons_of
@@ -50,7 +51,7 @@ class SelfDistance:
         self.points.setflags(write=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
 class CollisionModel:
     """The capsules of an arm, and the pairs of them that must not touch. Immutable.
 
@@ -141,10 +142,48 @@ class CollisionModel:
             margin=float(margin),
         )
 
+    @classmethod
+    def from_whole_robot(cls, robot: RobotModel) -> CollisionModel:
+        """Return the model of an arm of whose links none is left out.
+
+        Raises:
+            RobotError: Some are: see `unbounded`.
+        """
+        model = cls.from_robot(robot)
+        if model.approximate:
+            raise RobotError(
+                f"Self-collision of {robot.name} cannot be judged: no shape is known of {', '.join(model.unbounded)}.",
+                "Give the URDF collision shapes or readable meshes there, or pass CollisionModel.from_robot(robot) as "
+                "self_collision to accept what it leaves out.",
+                robot=robot.name,
+                links=model.unbounded,
+            )
+        return model
+
+    def __repr__(self) -> str:
+        return (
+            f"CollisionModel(robot={self.robot.name!r}, capsules={len(self.links)}, pairs={len(self.pairs)}, "
+            f"margin={self.margin:g}, unbounded={self.unbounded})"
+        )
+
     @property
     def approximate(self) -> bool:
-        """Whether some link is a stick in place of a mesh that was not found or read; collisions may be missed."""
-        return bool(self.stand_in.any())
+        """Whether the shape of some link is unknown (see `unbounded`); collisions may be missed."""
+        return bool(self.unbounded)
+
+    @property
+    def unbounded(self) -> tuple[str, ...]:
+        """Links of unknown shape.
+
+        These are links with a stick in place of a mesh that was not found or read, and the link behind each joint of
+        the chain where nothing that this joint carries has a shape. So bare frames do not count where something fixed
+        to them has a shape (flanges, tool frames), nor does a bare base, or a link behind a joint that is held.
+        """
+        links = {link: None for link, stands_in in zip(self.links, self.stand_in, strict=True) if stands_in}
+        carried = self.robot.link_frames.tolist()
+        moving = np.flatnonzero(self.robot.lower < self.robot.upper) + 1
+        bare = set(moving.tolist()).difference(self.frames.tolist())
+        return (*links, *(self.robot.links[carried.index(frame)] for frame in sorted(bare)))
 
     def collides(self, q: ArrayLike) -> bool:
         """Tell whether the arm touches itself in the posture ``q`` (n,) [rad], [m].

@@ -14,7 +14,9 @@ from vision_ik.types import Floats
 Objective: TypeAlias = Literal["near", "nearest", "manipulability", "limit_margin"] | Callable[[Floats], float]
 """``"near"``: the first solution found near the start, the fastest. ``"nearest"``: the one with the smallest (weighted)
 distance to the start. ``"manipulability"`` and ``"limit_margin"``: the one where it is largest. A callable takes a
-posture (n,) and returns its cost: the smallest wins."""
+posture (n,) and returns its cost: the smallest wins. The last three choose among the solutions that
+`HybridSolver.solve_all` lists: where those form a continuum they are samples of it, and the best of them is not
+proven to be the best there is."""
 
 NAMES = ("near", "nearest", "manipulability", "limit_margin")
 

@@ -15,6 +15,8 @@ Judged at the closest posture ``q``, with the weighted error ``e`` (6,) that is 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -25,9 +27,13 @@ from vision_ik.ik.task import Goal
 from vision_ik.ik.task_kernels import linearise
 from vision_ik.robots import RobotModel
 from vision_ik.robots.kernels import Bools, fk_jacobian
-from vision_ik.types import Floats, IkSolution, IkStatus
+from vision_ik.types import Floats, IkBatch, IkSolution, IkStatus
+
+if TYPE_CHECKING:
+    from vision_ik.ik.collision import CollisionModel
 
 CONVERGED, INVALID = int(IkStatus.CONVERGED), int(IkStatus.INVALID)
+_NOT_REACHED = (IkStatus.LIMITED, IkStatus.SINGULAR, IkStatus.UNREACHABLE)
 LIMITED, UNREACHABLE, SINGULAR = int(IkStatus.LIMITED), int(IkStatus.UNREACHABLE), int(IkStatus.SINGULAR)
 
 AT_LIMIT = 1e-9
@@ -206,9 +212,23 @@ def _bends_down(
     return False
 
 
-def explain(robot: RobotModel, solution: IkSolution) -> str:
-    """Return one sentence on how a solve ended, with the joints at their limits where those hold it back."""
-    missing = f"{1e3 * solution.position_error:.3g} mm and {solution.rotation_error:.3g} rad are missing"
+def explain(robot: RobotModel, solution: IkSolution, collision: CollisionModel | None = None) -> str:
+    """Return one sentence on how a solve ended, with the joints at their limits where those hold it back.
+
+    Args:
+        robot: The arm.
+        solution: How its solve ended.
+        collision: Tells which links touch.
+
+    Raises:
+        TypeError: ``solution`` is none.
+    """
+    if not isinstance(solution, IkSolution):  # pyright: ignore[reportUnnecessaryIsInstance]
+        hint = "; solve that target of the batch alone" if isinstance(solution, IkBatch) else ""
+        raise TypeError(f"explain takes an IkSolution, as solve returns it, not {type(solution).__name__}{hint}.")
+    missing = f"{_length(solution.position_error)} and {solution.rotation_error:.3g} rad are missing"
+    if solution.status in _NOT_REACHED and solution.iterations == 0:
+        return f"All joints are locked, and where they are held {missing}."
     match solution.status:
         case IkStatus.CONVERGED:
             return f"The target is reached to {solution.position_error:.1g} m and {solution.rotation_error:.1g} rad."
@@ -219,9 +239,24 @@ def explain(robot: RobotModel, solution: IkSolution) -> str:
         case IkStatus.UNREACHABLE:
             return f"Out of the arm's reach as far as the search can tell: {missing}."
         case IkStatus.COLLISION:
-            return "Reached only by postures in which the arm touches itself."
+            return f"Reached only by postures in which the arm touches itself{_touching(collision, solution.q)}."
         case IkStatus.INVALID:
             return "The target or the start was not finite, or the target no rigid transform."
+
+
+def _length(metres: float) -> str:
+    return f"{metres:.3g} m" if metres >= 1.0 else f"{1e3 * metres:.3g} mm"
+
+
+def _touching(collision: CollisionModel | None, q: Floats) -> str:
+    """Return the links that touch in ``q`` in words: those that do so most deeply."""
+    if collision is None or not len(collision.pairs):
+        return ""
+    nearest = collision.distance(q)
+    first, second = nearest.links
+    if nearest.distance >= 0.0:
+        return f", or nearly: here {first} comes within {_length(nearest.distance)} of {second}"
+    return f": here {first} and {second} overlap by {_length(-nearest.distance)}"
 
 
 def _joints_at_limits(robot: RobotModel, q: Floats) -> str:

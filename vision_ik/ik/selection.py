@@ -11,6 +11,7 @@ from vision_ik.ik import enumeration, task_search
 from vision_ik.ik.chain import Chain
 from vision_ik.ik.objective import Objective, costs
 from vision_ik.ik.search import CONVERGED
+from vision_ik.ik.seeds import NO_NET
 from vision_ik.ik.task import Goal
 from vision_ik.ik.task_search import Arm
 from vision_ik.types import Floats
@@ -45,6 +46,8 @@ class Answer(NamedTuple):
 
 def solve(arm: Arm, goal: Goal, objective: Objective, matrix: Floats, start: Floats, has_start: bool) -> Answer:
     """Return the solution that ``objective`` wants, or the closest posture with its status."""
+    if not goal.mobility.any():
+        return _held(arm, goal, matrix, start)
     if objective == "nearest":
         answer = _nearest(arm, goal, matrix, start)
     elif objective == "near":
@@ -76,6 +79,14 @@ def list_all(
     if whole_turns:
         answers = _turned(arm.chain, weights, answers, start, _BRANCHES if most is None else most)
     return answers[:most]
+
+
+def _held(arm: Arm, goal: Goal, matrix: Floats, start: Floats) -> Answer:
+    """Return the only posture there is where every joint is locked; 0 steps tell it."""
+    only_start = arm._replace(net=NO_NET, settings=arm.settings._replace(restarts=0))
+    q = np.empty(start.shape[0])
+    status, m, rad, kind, _ = task_search.solve_task(only_start, goal, matrix, start, True, q)
+    return Answer(q, status, m, rad, kind, 0)
 
 
 def _nearest(arm: Arm, goal: Goal, matrix: Floats, start: Floats) -> Answer | None:
@@ -161,7 +172,7 @@ def solve_many(
 ) -> None:
     """Solve (N, 4, 4) targets one by one; ``out`` (q, status, errors, steps) is written."""
     q, status, errors, steps = out
-    if objective == "near":
+    if objective == "near" and goal.mobility.any():
         task_search.solve_tasks(arm, goal, matrices, starts, has_start, q, status, errors, steps)
         return
     for k, matrix in enumerate(matrices):

@@ -20,7 +20,7 @@ from vision_ik.ik.packed import Packed, pack
 from vision_ik.ik.seeds import NO_NET, Net
 from vision_ik.ik.task import Goal, IkTask, Locked, Weights, make_goal
 from vision_ik.ik.task_search import NO_SHAPE, Arm
-from vision_ik.ik.values import complain, read_matrix, solved
+from vision_ik.ik.values import complain, read_matrices, read_matrix, solved
 from vision_ik.ik.variants import LearnedSeeds
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform, TransformLike
@@ -33,7 +33,7 @@ _CHUNK = 2048
 """Targets taken at a time, by a thread where there are several: what is kept of them fits into the cache."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HybridSolver:
     """Inverse kinematics of one arm with one tool. Immutable, and safe to share among threads.
 
@@ -61,6 +61,13 @@ class HybridSolver:
     collision: CollisionModel | None = None
     """Keeps solutions in which the arm touches itself from being given; None if that does not matter."""
 
+    def __repr__(self) -> str:
+        return (
+            f"HybridSolver(robot={self.robot.name!r}, learned={self.learned}, "
+            f"tolerance_m={self.settings.tolerance_m:g}, tolerance_rad={self.settings.tolerance_rad:g}, "
+            f"threads={self.threads}, self_collision={self.collision is not None})"
+        )
+
     @property
     def learned(self) -> bool:
         """Whether seeds come from a trained network."""
@@ -80,17 +87,22 @@ class HybridSolver:
 
         A start whose pose is near the target is followed without a change of posture; where that cannot be (at a
         singularity, at a limit) the nearest of all solutions is sought, so that no arm leaps farther than it must,
-        which takes a millisecond or two. Otherwise the
-        network's plausible seeds are refined, those nearest to the start first, until one converges; the
-        solution is near the start, not proven nearest: ``objective="nearest"`` looks at every branch, and goes down
-        the self-motion of a redundant arm, at some hundred times the cost.
+        which takes a millisecond or two. A converged solution may thus lie far from ``q_start``, where
+        there is none nearer: whoever moves an arm looks at the difference first. Otherwise the network's plausible
+        seeds are refined, those nearest to the start first, until one converges; the solution is near the start, not
+        proven nearest: ``objective="nearest"`` looks at every branch, and goes down the self-motion of a redundant
+        arm, at some hundred times the cost.
 
         Args:
             T_base_tool: Target pose of the tool in the base frame.
-            q_start: (n,) posture to stay near [rad, m], moved inside the limits first; home if None.
+            q_start: (n,) posture to stay near [rad, m], moved inside the limits first; it is also the first seed. If
+                None, solutions are near home, but home itself is not tried first for a whole pose.
             task: What of the pose has to be reached: see `IkTask`. The solution's errors are what is left of
                 that, beyond its dead bands.
-            objective: Which solution is wanted: see `vision_ik.ik.objective.Objective`.
+            objective: Which solution is wanted. ``"near"``: the first one found near the start. ``"nearest"``: the
+                one with the smallest distance to it. ``"manipulability"`` or ``"limit_margin"``: the one where it is
+                largest; or a function of q (n,): the one where it is smallest. These are the best of what `solve_all`
+                lists, and of a continuum that lists samples: not proven optima.
             locked: Joints that must not move: names mapped to where they are held, None for the start's value;
                 or names alone.
             joint_weights: By name, or (n,): a joint of weight 2 moves a quarter as readily in a step, and counts
@@ -98,6 +110,7 @@ class HybridSolver:
 
         Raises:
             InvalidPoseError: The target is not a finite rigid transform.
+            TypeError: ``task`` is no IkTask.
             ValueError: ``q_start`` has another length, or is not finite; an option makes no sense.
         """
         begin = perf_counter()
@@ -138,14 +151,12 @@ class HybridSolver:
             joint_weights: See `solve`.
 
         Raises:
+            InvalidPoseError: The targets are not real numbers.
+            TypeError: ``task`` is no IkTask.
             ValueError: Shapes do not fit, or an option makes no sense.
         """
-        matrices = np.array(Ts_base_tool, dtype=np.float64, order="C")
-        if matrices.size == 0:
-            matrices = matrices.reshape(0, 4, 4)
+        matrices = read_matrices(Ts_base_tool)
         starts = np.atleast_2d(np.array(self.robot.home if q_start is None else q_start, dtype=np.float64, order="C"))
-        if matrices.ndim != 3 or matrices.shape[1:] != (4, 4):
-            raise ValueError(f"Targets must have shape (N, 4, 4), not {matrices.shape}.")
         count, n = len(matrices), self.robot.n
         if starts.ndim != 2 or starts.shape[1] != n or (len(starts) not in (1, count)):
             raise ValueError(f"q_start must have shape ({n},) or ({count}, {n}), not {starts.shape}.")
@@ -253,8 +264,12 @@ class HybridSolver:
         self.solve(T, home, objective="nearest")
 
     def explain(self, solution: IkSolution) -> str:
-        """Return one sentence on how a solve ended, with the joints that hold it back and what is missing."""
-        return reasons.explain(self.robot, solution)
+        """Return one sentence on how a solve ended: what is missing, and which joints or touching links are to blame.
+
+        Raises:
+            TypeError: ``solution`` is no IkSolution.
+        """
+        return reasons.explain(self.robot, solution, self.collision)
 
     @property
     def _arm(self) -> Arm:
@@ -320,6 +335,7 @@ def make_solver(
     """Return a solver for ``robot`` with the seeds of ``net``.
 
     Raises:
+        RobotError: ``self_collision`` is True, and the shape of some link is unknown.
         ValueError: A tolerance is below what doubles can reach, or a count is negative.
     """
     if not (tolerance_m >= 1e-12 and tolerance_rad >= 1e-12):
@@ -345,5 +361,5 @@ def make_solver(
         lanes=make_lane_net(net),
         threads=threads,
         seeds=seeds,
-        collision=CollisionModel.from_robot(robot) if self_collision is True else self_collision or None,
+        collision=CollisionModel.from_whole_robot(robot) if self_collision is True else self_collision or None,
     )

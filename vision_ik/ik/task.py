@@ -1,13 +1,4 @@
-"""What of a pose has to be reached: tasks with fewer conditions than a full pose, and what holds the joints.
-
-A task is given once and used with many targets::
-
-    solver.solve(T, q, task=IkTask.position())                    # orientation free
-    solver.solve(T, q, task=IkTask.free_roll())                   # any roll about the tool's z axis: drilling, welding
-    solver.solve(T, q, task=IkTask.pointing())                    # the tool's z axis through the target's origin
-    solver.solve(T, q, task=IkTask.pose(tolerances=(0.01, 0.01, 0, 0, 0, 0)))
-    solver.solve(T, q, locked={"panda_joint3": 0.0, "panda_joint5": None})
-"""
+"""What of a pose has to be reached: tasks with fewer conditions than a full pose, and what holds the joints."""
 
 from __future__ import annotations
 
@@ -27,6 +18,12 @@ AXES = ("x", "y", "z", "rx", "ry", "rz")
 """The six components of a pose error."""
 
 
+def _entries(name: str, values: Sequence[float], count: int) -> tuple[float, ...]:
+    if np.shape(values) != (count,):
+        raise ValueError(f"{name} must have {count} entries, for {', '.join(AXES[:count])}, not be {values!r}.")
+    return tuple(values)
+
+
 class Rotation(IntEnum):
     """How a task measures orientation."""
 
@@ -43,8 +40,18 @@ class Rotation(IntEnum):
 class IkTask:
     """Which components of the pose error count, and how exactly.
 
+    A task is made once and used with many targets::
+
+        solver.solve(T, q, task=IkTask.position())     # orientation free
+        solver.solve(T, q, task=IkTask.free_roll())    # any roll about the tool's z axis: drilling, welding
+        solver.solve(T, q, task=IkTask.pointing())     # the tool's z axis through the target's origin
+        solver.solve(T, q, task=IkTask.pose(tolerances=(0.01, 0.01, 0, 0, 0, 0)))    # anywhere within 1 cm in x and y
+        solver.solve(T, q, locked={"panda_joint3": 0.0, "panda_joint5": None})       # of any task: joints that stay
+
     Position and orientation errors are those of the tool against the target, in the target's axes (see
-    `Rotation` for the exception). Use the presets, or set the fields for anything else.
+    `Rotation` for the exception). Use the presets, or set the fields for anything else::
+
+        IkTask(counts=(False, False, True, True, True, False))    # height and tilt alone
     """
 
     counts: tuple[bool, ...] = (True,) * 6
@@ -57,12 +64,11 @@ class IkTask:
     """[m] Of the tool from the target's origin, for `Rotation.AIM`; any if None."""
 
     def __post_init__(self) -> None:
-        counts, tolerances = tuple(bool(c) for c in self.counts), tuple(float(t) for t in self.tolerances)
+        counts = tuple(bool(c) for c in _entries("counts", self.counts, 6))
+        tolerances = tuple(float(t) for t in _entries("tolerances", self.tolerances, 6))
         object.__setattr__(self, "counts", counts)
         object.__setattr__(self, "tolerances", tolerances)
         object.__setattr__(self, "rotation", Rotation(self.rotation))
-        if len(counts) != 6 or len(tolerances) != 6:
-            raise ValueError(f"counts and tolerances need six entries, for {', '.join(AXES)}.")
         if not all(0.0 <= t < np.inf for t in tolerances):
             raise ValueError(f"Tolerances must be finite and not negative, not {tolerances}.")
         if not any(counts):
@@ -77,12 +83,13 @@ class IkTask:
     @classmethod
     def pose(cls, *, tolerances: Sequence[float] = (0.0,) * 6) -> IkTask:
         """Return the task of reaching the whole pose, within ``tolerances`` (6,) [m], [rad] about it."""
-        return cls(tolerances=_six(tolerances))
+        return cls(tolerances=_entries("tolerances", tolerances, 6))
 
     @classmethod
     def position(cls, *, tolerances: Sequence[float] = (0.0,) * 3) -> IkTask:
         """Return the task of reaching the target's origin, whatever the orientation; ``tolerances`` (3,) [m]."""
-        return cls(counts=(True, True, True, False, False, False), tolerances=_six((*tolerances, 0.0, 0.0, 0.0)))
+        bands = _entries("tolerances", tolerances, 3)
+        return cls(counts=(True, True, True, False, False, False), tolerances=(*bands, 0.0, 0.0, 0.0))
 
     @classmethod
     def free_roll(cls, *, tolerances: Sequence[float] = (0.0,) * 5) -> IkTask:
@@ -91,9 +98,8 @@ class IkTask:
         Args:
             tolerances: (5,) of x, y, z [m] and of the tilt about the target's x and y axis [rad].
         """
-        return cls(
-            counts=(True, True, True, True, True, False), tolerances=_six((*tolerances, 0.0)), rotation=Rotation.SWING
-        )
+        bands = _entries("tolerances", tolerances, 5)
+        return cls(counts=(True, True, True, True, True, False), tolerances=(*bands, 0.0), rotation=Rotation.SWING)
 
     @classmethod
     def pointing(cls, *, distance: float | None = None, tolerance: float = 0.0, tilt: float = 0.0) -> IkTask:
@@ -150,8 +156,18 @@ def make_goal(
             moves a quarter as readily; 1 where not named.
 
     Raises:
+        TypeError: ``task`` is no IkTask.
         ValueError: A name is unknown, a value lies outside the limits, or a weight is not positive and finite.
     """
+    if task is not None and not isinstance(task, IkTask):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            "task must be what IkTask.pose(), IkTask.position(), IkTask.free_roll(), IkTask.pointing() or IkTask(...) "
+            f"returns, not {task!r}."
+        )
+    if isinstance(locked, str):
+        raise ValueError(
+            f"locked must be a list of names or a mapping of names to positions, not a string: [{locked!r}] locks one."
+        )
     held = locked if isinstance(locked, Mapping) else dict.fromkeys(locked or ())
     if isinstance(joint_weights, Mapping):
         weights = np.ones(robot.n)
@@ -195,9 +211,3 @@ def _joint(robot: RobotModel, name: str) -> int:
     if name not in robot.joint_names:
         raise ValueError(f"{robot.name} has no joint {name!r}; it has {', '.join(robot.joint_names)}.")
     return robot.joint_names.index(name)
-
-
-def _six(values: Sequence[float]) -> tuple[float, ...]:
-    if len(values) != 6:
-        raise ValueError(f"tolerances has the wrong length: one is needed for each of {', '.join(AXES)} that counts.")
-    return tuple(values)
