@@ -14,6 +14,7 @@ import numpy as np
 
 from vision_ik.cli.benches import Figure, Level, Table, tell
 from vision_ik.cli.benches._ik_judge import SLACK, TOLERANCE_M, TOLERANCE_RAD, make_judge
+from vision_ik.cli.benches._ik_paths import paths
 from vision_ik.cli.benches._ik_peers.peer import load
 from vision_ik.cli.benches._ik_targets import Targets
 from vision_ik.errors import MissingDependencyError
@@ -29,9 +30,6 @@ _SAME = 1e-2
 """[rad] ssik's branch and ours are one if no joint differs more: near singularities its digits are fewer."""
 _FARTHER = 1e-4
 """[rad] By which a solution must be farther to count: what the tolerance of 1e-6 amounts to near singularities."""
-_LEAP = 0.1
-"""[rad] A step along a path that is longer than this, and ten times that of the joints that made it, is a leap."""
-_PATH_STEPS = 1000
 _TASKS = ("position only", "free roll", "pointing", "one locked joint")
 
 
@@ -43,12 +41,12 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
         results.append(_branches(name, level.pick(quick=50, normal=500, full=2000)))
     for name in _NEAREST[: level.pick(quick=3, normal=4, full=4)]:
         tell(f"nearest on {name}")
-        results.append(_nearest(name, level.pick(quick=50, normal=500, full=2000)))
+        results.append(nearest(name, level.pick(quick=50, normal=500, full=2000)))
     arms = level.pick(quick=("panda", "ur5e"), normal=list_robots(), full=list_robots())
     tell("partial poses")
     results += _shares(arms, level.pick(quick=1000, normal=10_000, full=100_000))
     tell("paths")
-    results += _paths(arms, level.pick(quick=3, normal=10, full=50))
+    results += paths(arms, level.pick(quick=3, normal=10, full=50))
     return results
 
 
@@ -97,7 +95,7 @@ def _branches(name: str, count: int) -> Figure:
     )
 
 
-def _nearest(name: str, count: int) -> Figure:
+def nearest(name: str, count: int) -> Figure:
     """Return how often the nearest solution is not farther than the nearest of all that ssik lists for the start."""
     robot = load_robot(name)
     title = f"{name}: nearest to q_start, not farther than seeded ssik"
@@ -106,7 +104,7 @@ def _nearest(name: str, count: int) -> Figure:
     except MissingDependencyError as error:
         return Figure(name=title, value=float("nan"), target="at least 99 %", note=f"skipped: {error.cause}")
     solver, targets = load_solver(robot), Targets.draw(robot, count)
-    kept = nearer = 0
+    kept = nearer = unsolved = 0
     spent = np.zeros(2)
     solver.solve(targets.Ts[0], targets.starts[0], objective="nearest")
     for T, start in zip(targets.Ts, targets.starts, strict=True):
@@ -115,17 +113,22 @@ def _nearest(name: str, count: int) -> Figure:
         middle = thread_time()
         solution = solver.solve(T, start, objective="nearest")
         spent += middle - begin, thread_time() - middle
-        distance = float(np.linalg.norm(solution.q - start)) if solution.converged else np.inf
+        if not solution.converged:
+            unsolved += not len(theirs)
+            continue
+        distance = float(np.linalg.norm(solution.q - start))
         best = float(np.linalg.norm(theirs - start, axis=1).min(initial=np.inf))
         kept, nearer = kept + (distance <= best + _FARTHER), nearer + (distance < best - _FARTHER)
+    judged = count - unsolved
     microseconds = 1e6 * spent / count
     return Figure(
         name=title,
-        value=100.0 * kept / count,
+        value=100.0 * kept / judged if judged else float("nan"),
         unit="%",
         target="at least 99",
-        met=kept >= 0.99 * count,
-        note=f"{count} targets, all of ssik's solutions; nearer on {nearer}; ours {microseconds[1]:.0f} us, "
+        met=judged > 0 and kept >= 0.99 * judged,
+        note=f"{count} targets, all of ssik's solutions; nearer on {nearer}; {unsolved} left out that neither "
+        f"solves; ours {microseconds[1]:.0f} us, "
         f"ssik {microseconds[0]:.0f} us" + ("" if solver.learned else "; without network"),
     )
 
@@ -191,67 +194,3 @@ def _share(solver: HybridSolver, targets: Targets, task: str) -> float:
 def _angle(a: Floats, b: Floats) -> Floats:
     """Return the angles (N,) between unit vectors (N, 3) [rad]."""
     return np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(axis=1))
-
-
-def _paths(arms: tuple[str, ...], count: int) -> list[Figure | Table]:
-    """Follow Cartesian paths that smooth joint motions made; count leaps, and those that could have been avoided."""
-    rows: list[tuple[str | float, ...]] = []
-    for name in arms:
-        solver = load_solver(name)
-        rng = np.random.default_rng(5)
-        totals = np.zeros(3)
-        largest = smallest = 0.0
-        for _ in range(count):
-            steps, made, counts = _follow(solver, _motion(solver.robot, rng))
-            totals += counts
-            largest, smallest = max(largest, steps), max(smallest, made)
-        rows.append((name, *totals.astype(int).tolist(), largest, smallest))
-    avoidable = sum(int(row[2]) for row in rows)
-    return [
-        Figure(
-            name="paths: leaps although a continuous solution exists",
-            value=avoidable,
-            target="none",
-            met=avoidable == 0,
-            note=f"{count} paths of {_PATH_STEPS} steps on each of {len(arms)} arms",
-        ),
-        Table(
-            name="following smooth Cartesian paths",
-            columns=(
-                "arm",
-                "leaps",
-                "avoidable",
-                "not reached",
-                "largest step [rad]",
-                "of the joints that made it [rad]",
-            ),
-            rows=tuple(rows),
-            note=f"{count} paths of {_PATH_STEPS} steps; avoidable: a listed solution is less than half as far",
-        ),
-    ]
-
-
-def _motion(robot: RobotModel, rng: np.random.Generator) -> Floats:
-    """Return (steps, n) joints that swing smoothly inside the limits; three sines with random phases for each."""
-    lower, upper = np.maximum(robot.lower, -np.pi), np.minimum(robot.upper, np.pi)
-    t = np.linspace(0.0, np.pi, _PATH_STEPS)[:, None]
-    size, phase = rng.uniform(-0.13, 0.13, (3, robot.n)), rng.uniform(0.0, 2.0 * np.pi, (3, robot.n))
-    swing = sum(size[k] * np.sin((k + 1) * t + phase[k]) for k in range(3))
-    return 0.5 * (lower + upper) + 0.5 * (upper - lower) * (rng.uniform(-0.6, 0.6, robot.n) + swing)
-
-
-def _follow(solver: HybridSolver, motion: Floats) -> tuple[float, float, tuple[int, int, int]]:
-    """Return the largest step, that of ``motion`` (steps, n), and leaps, avoidable leaps, targets not reached."""
-    Ts, q = solver.robot.forward(motion), motion[0]
-    made = np.abs(np.diff(motion, axis=0)).max(axis=1)
-    largest, leaps, avoidable, missed = 0.0, 0, 0, 0
-    for T, usual in zip(Ts[1:], made, strict=True):
-        solution = solver.solve(T, q)
-        step = float(np.abs(solution.q - q).max())
-        largest, missed = max(largest, step), missed + (not solution.converged)
-        if step > max(_LEAP, 10.0 * usual):
-            listed = solver.solve_all(T, q, spacing=_LEAP, most=512)
-            best = min((float(np.abs(other.q - q).max()) for other in listed), default=np.inf)
-            leaps, avoidable = leaps + 1, avoidable + (best < 0.5 * step)
-        q = solution.q
-    return largest, float(made.max()), (leaps, avoidable, missed)
