@@ -1,4 +1,4 @@
-"""The refinement behind seeds that are no network's: one seed, then random postures, until one converges."""
+"""One seed and its refinement on vector lanes: what a first shot is, whatever the seed comes from."""
 
 from __future__ import annotations
 
@@ -6,34 +6,22 @@ import numpy as np
 from numba import njit
 
 from vision_ik.ik.chain import Chain
-from vision_ik.ik.kernels import refine
 from vision_ik.ik.lane_refine import refine_many
-from vision_ik.ik.packed import Packed, unpack
-from vision_ik.ik.search import Settings, random_posture
+from vision_ik.ik.search import Settings
+from vision_ik.ik.seeds import FEATURES, Net, complete, evaluate, features
 from vision_ik.types import Floats
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def solve_from(packed: Packed, T_base_tip: Floats, seed: Floats) -> Floats:
-    """Return the posture (n,) reached from ``seed`` (n,), or from the first random posture that converges."""
-    chain, _, _, settings = unpack(packed)
-    q, state = seed.copy(), np.uint64(settings.seed)
-    for _ in range(settings.restarts + 1):
-        done, _, _, _ = refine(
-            chain.fixed,
-            chain.prismatic,
-            chain.lower,
-            chain.upper,
-            T_base_tip,
-            q,
-            settings.iterations,
-            settings.tolerance_m,
-            settings.tolerance_rad,
-        )
-        if done:
-            return q
-        state = random_posture(chain, state, q)
-    return q
+def propose_first(chain: Chain, net: Net, Ts: Floats, seeds: Floats) -> None:
+    """Write to ``seeds`` (N, n) the posture of the best-ranked head for each target (N, 4, 4)."""
+    heads = net.rank.shape[1]
+    outputs, logits = np.empty((heads, net.heads.shape[1] // heads), np.float32), np.empty(heads, np.float32)
+    x, M = np.empty(FEATURES, np.float32), np.empty((3, 4))
+    for k in range(Ts.shape[0]):
+        features(chain, net.symmetric, Ts[k], M, x)
+        evaluate(net, x, outputs, logits)
+        complete(chain, net.symmetric, M, outputs[np.argmax(logits)], seeds[k])
 
 
 def refine_batch(chain: Chain, settings: Settings, Ts: Floats, seeds: Floats) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from vision_ik.cli.benches import Figure, Level, Table, _ik_extras, _ik_ours, _ik_rivals, tell
 from vision_ik.cli.benches._ik_ablation import Ablation, compare, to_table
+from vision_ik.ik import load_solver
 from vision_ik.robots import list_robots
 
 TITLE = "Inverse kinematics: ablation, figures, peers"
@@ -30,12 +31,12 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
         tell(f"batches on {ablation.robot.name}")
         figures += _ik_ours.figures(ablation, level)
     tell("other arms")
-    figures += [_wins(ablations), *_ik_extras.calibrated(level), *_ik_extras.training(level)]
+    figures += [_wins(ablations), defaults(ablations), *_ik_extras.calibrated(level), *_ik_extras.training(level)]
     return [*figures, to_table(ablations), _ik_ours.raw_errors(ablations), *_ik_rivals.tables(arms, level)]
 
 
 def _wins(ablations: list[Ablation]) -> Figure:
-    """Return on how many arms the network is worth having: the solver's default must follow."""
+    """Return on how many arms the network is worth having."""
     losing = [ablation.robot.name for ablation in ablations if not ablation.network_wins]
     return Figure(
         name="arms on which the network wins",
@@ -44,4 +45,21 @@ def _wins(ablations: list[Ablation]) -> Figure:
         target="all",
         met=not losing,
         note=f"not on: {', '.join(losing)}" if losing else "least mean time, nothing lost in solved share",
+    )
+
+
+def defaults(ablations: list[Ablation]) -> Figure:
+    """Return for how many arms `load_solver` uses the network exactly where the table says that it wins."""
+    odd: list[str] = []
+    for ablation in ablations:
+        used = load_solver(ablation.robot.name).learned
+        if used != ablation.network_wins:
+            odd.append(f"{ablation.robot.name} ({'uses' if used else 'leaves out'} its network)")
+    return Figure(
+        name="arms whose default follows this table",
+        value=len(ablations) - len(odd),
+        unit=f"of {len(ablations)}",
+        target="all",
+        met=not odd,
+        note=f"not: {', '.join(odd)}" if odd else "the network where it wins, random postures elsewhere",
     )
