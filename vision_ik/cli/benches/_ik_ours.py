@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vision_ik.cli.benches import Figure, Level, Table
+from vision_ik.cli.benches import Figure, Level, Table, _ik_batch
 from vision_ik.cli.benches._ik_ablation import Ablation
 from vision_ik.cli.benches._ik_judge import pose_distance
 from vision_ik.cli.benches._ik_targets import Targets
-from vision_ik.cli.benches._ik_timing import cpu_s, wall_s
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.ik.kernels import LENGTH
 from vision_ik.ik.seeds import FEATURES, complete, evaluate, features
@@ -18,8 +17,6 @@ _SOLVED, _FIRST_SHOT = 0.9999, 0.997
 """Least shares asked on arms of six and seven joints."""
 _CALL_US = {"panda": (13.0, 40.0), "ur5e": (12.0, 40.0), "iiwa14": (13.0, 40.0), "xarm6": (13.0, 40.0)}
 """Most a call may take, mean and 99th percentile [us]."""
-_BATCHED = (400_000, 750_000)
-"""Least solves a second in a batch, on one thread and on two."""
 _RAW_TARGETS = 2000
 
 
@@ -56,7 +53,7 @@ def figures(ablation: Ablation, level: Level) -> list[Figure]:
                 note="through Python, random q_start",
             )
         )
-    return found + _batched(ablation, level)
+    return found + _ik_batch.figures(robot, ablation.judge, level)
 
 
 def raw_errors(ablations: list[Ablation]) -> Table:
@@ -98,28 +95,6 @@ def _raw(solver: HybridSolver, targets: Targets) -> tuple[tuple[float, float], t
 def _mm_deg(errors: Floats) -> tuple[float, float]:
     metres, radians = np.median(errors, axis=0)
     return 1e3 * float(metres), float(np.degrees(radians))
-
-
-def _batched(ablation: Ablation, level: Level) -> list[Figure]:
-    robot, targets = ablation.robot, ablation.targets
-    Ts = np.tile(targets.Ts, (level.pick(quick=4, normal=10, full=1), 1, 1))
-    one, two = load_solver(robot), load_solver(robot, threads=2)
-    found: list[Figure] = []
-    for threads, solver, least in ((1, one, _BATCHED[0]), (2, two, _BATCHED[1])):
-        solved = int(solver.solve_batch(Ts).converged.sum())  # this compiles, too
-        measure, clock = (cpu_s, "CPU time") if threads == 1 else (wall_s, "wall time")
-        spent = measure(lambda solver=solver: solver.solve_batch(Ts))
-        found.append(
-            Figure(
-                name=f"{robot.name}: batched, {threads} thread" + "s" * (threads > 1),
-                value=round(solved / spent),
-                unit="solves/s",
-                target=f"at least {least:,}" if robot.n >= 6 else "",
-                met=solved / spent >= least if robot.n >= 6 else None,
-                note=f"{len(Ts):,} targets, no start, {clock}, best of 3",
-            )
-        )
-    return found
 
 
 def _at_least(name: str, share: float, least: float | None, note: str) -> Figure:

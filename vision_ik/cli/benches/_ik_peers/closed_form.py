@@ -54,7 +54,13 @@ def _module(path: Path) -> Any:
     return module
 
 
-def _eaik(robot: RobotModel) -> Solve:
+def eaik_arm(robot: RobotModel) -> Any:
+    """Return EAIK's robot.
+
+    Raises:
+        MissingDependencyError: EAIK is not installed.
+        RobotError: It refuses the arm.
+    """
     homogeneous = load("eaik.IK_Homogeneous", "EAIK")
     if robot.prismatic.any():
         raise RobotError("EAIK takes turning joints only.", "Measure another arm.", robot=robot.name)
@@ -64,18 +70,27 @@ def _eaik(robot: RobotModel) -> Solve:
         raise RobotError(f"EAIK: {str(error).strip()}", "Measure another arm.", robot=robot.name) from error
     if not arm.hasKnownDecomposition():
         raise RobotError("EAIK knows no decomposition of this arm.", "Measure another arm.", robot=robot.name)
+    return arm
+
+
+def first_inside(robot: RobotModel, found: Any) -> Floats | None:
+    """Return the first exact branch (n,) inside the limits of those that EAIK lists; None if there is none."""
     lower, upper = robot.lower, robot.upper
+    for q, approximate in zip(found.Q, found.is_LS, strict=True):
+        if approximate:
+            continue
+        inside = turned_inside(robot, np.asarray(q))
+        if ((inside >= lower) & (inside <= upper)).all():
+            return inside
+    return None
+
+
+def _eaik(robot: RobotModel) -> Solve:
+    arm = eaik_arm(robot)
 
     def call(T_base_tip: Floats, start: Floats) -> Floats | None:
         del start  # it lists every branch; the first inside the limits will do
-        found = arm.IK(T_base_tip)
-        for q, approximate in zip(found.Q, found.is_LS, strict=True):
-            if approximate:
-                continue
-            inside = turned_inside(robot, np.asarray(q))
-            if ((inside >= lower) & (inside <= upper)).all():
-                return inside
-        return None
+        return first_inside(robot, arm.IK(T_base_tip))
 
     return call
 
