@@ -11,8 +11,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vision_ik.cli.benches import Figure, Level
+from vision_ik.cli.benches._ik_ablation import best_ranked
 from vision_ik.cli.benches._ik_judge import make_judge
 from vision_ik.cli.benches._ik_new_arm import write_new_arm
+from vision_ik.cli.benches._ik_restarts import refine_batch
 from vision_ik.cli.benches._ik_targets import Targets
 from vision_ik.cli.benches._ik_timing import Solve, call_in_turns
 from vision_ik.ik import HybridSolver, load_solver
@@ -23,7 +25,9 @@ _SHIFT_M, _TURN_RAD = 0.3e-3, 1e-3
 """By which each joint of the calibrated arm is off its drawing."""
 _SLOWER = 1.2
 _TRAINING_S = 120.0
-_NEW_ARM_FIRST_SHOT = 0.99
+"""[s] Most that training may take, on the clock on the wall."""
+_NEW_ARM, _NEW_ARM_FIRST_SHOT = "new 7-joint arm: first-shot success", 0.99
+_NEW_ARM_TARGET = f"at least {100.0 * _NEW_ARM_FIRST_SHOT:g}, trained in at most {_TRAINING_S:g} s"
 
 
 def calibrated(level: Level) -> list[Figure]:
@@ -58,26 +62,42 @@ def calibrated(level: Level) -> list[Figure]:
 
 def training(level: Level) -> list[Figure]:
     """Train a 7-joint arm nobody has seen from nothing, with the budget of two minutes; only at the full level."""
-    name, target = "new 7-joint arm: first-shot success", f"at least {100.0 * _NEW_ARM_FIRST_SHOT:g}"
     if level is not Level.FULL:
-        return [Figure(name=name, value=float("nan"), target=target, note="trained with --full only (2 minutes)")]
+        note = "trained with --full only (2 minutes)"
+        return [Figure(name=_NEW_ARM, value=float("nan"), target=_NEW_ARM_TARGET, note=note)]
+    return train_new_arm(budget_s=_TRAINING_S, count=100_000)
+
+
+def train_new_arm(*, budget_s: float, count: int) -> list[Figure]:
+    """Train with that budget and return how the network and the solver do on ``count`` targets it has not seen."""
     from vision_ik.learning import train
 
     with tempfile.TemporaryDirectory() as folder:
         robot = load_robot(write_new_arm(Path(folder)))
         begin = time.perf_counter()
-        trained = train(robot, out=folder, budget_s=_TRAINING_S, threads=2)
+        trained = train(robot, out=folder, budget_s=budget_s, threads=2)
         spent = time.perf_counter() - begin
-    share = trained.evaluation.first_shot
+        solver, judge, targets = load_solver(robot, trained.weights), make_judge(robot), Targets.draw(robot, count)
+    q, counted = refine_batch(solver.chain, solver.settings, targets.Ts, best_ranked(solver, targets.Ts))
+    right = judge.solved(q, targets.Ts) & (counted > 0.0)
+    solved = judge.solved(solver.solve_batch(targets.Ts, targets.starts).q, targets.Ts)
+    share, refused = float(right.mean()), int(counted.sum()) - int(right.sum())
     return [
         Figure(
-            name=name,
+            name=_NEW_ARM,
             value=100.0 * share,
             unit="%",
-            target=target,
-            met=share >= _NEW_ARM_FIRST_SHOT,
-            note=f"budget {_TRAINING_S:g} s, two threads; took {spent:.0f} s and {trained.cpu_s:.0f} s of CPU time",
-        )
+            target=_NEW_ARM_TARGET,
+            met=share >= _NEW_ARM_FIRST_SHOT and spent <= _TRAINING_S,
+            note=f"{count:,} targets, judged by {judge.name}, which refuses {refused} of those that converge; training "
+            f"took {spent:.0f} s on two threads, {trained.cpu_s:.0f} s of CPU time",
+        ),
+        Figure(
+            name="new 7-joint arm: solved",
+            value=100.0 * float(solved.mean()),
+            unit="%",
+            note="the same targets, one random start each, in a batch",
+        ),
     ]
 
 
