@@ -52,7 +52,14 @@ def _arm(name: str, count: int) -> list[Figure]:
     seeds = "network" if solver.learned else "random seeds"
     note = f"{count:,} targets, {seeds}, {wp.get_device('cuda').name}"
     return [
-        Figure(name=f"{name}: solved", value=share, target=f"at least {_SOLVED}", met=share >= _SOLVED, note=note),
+        Figure(
+            name=f"{name}: solved",
+            value=100.0 * share,
+            unit="%",
+            target=f"at least {100.0 * _SOLVED:g}",
+            met=share >= _SOLVED,
+            note=note,
+        ),
         _rate(f"{name}: arrays on the host", count, lambda: batch.solve(Ts, starts), note),
         _rate(f"{name}: arrays on the device", count, lambda: batch.solve_on_device(*there), note),
     ]
