@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tomlkit
 import torch
+from scipy.stats import binom
 
 from vision_ik.errors import WeightsError
 from vision_ik.ik import load_solver
@@ -194,7 +195,7 @@ def test_tensors_that_do_not_fit_together_are_refused(tmp_path: Path, robot: Rob
 
 
 @pytest.mark.parametrize("name", list_robots())
-def test_shipped_weights_solve_99_of_100_targets_at_the_first_shot(name: str) -> None:
+def test_shipped_weights_solve_at_the_first_shot_what_their_cards_say(name: str) -> None:
     robot = load_robot(name)
     path = find_shipped(robot)
     assert path is not None
@@ -202,7 +203,10 @@ def test_shipped_weights_solve_99_of_100_targets_at_the_first_shot(name: str) ->
     net = load_weights(path, robot)
     q = sampling.sample(make_chain(robot), net.symmetric, 2000, np.random.default_rng(1234)).q
     steps = first_shot(make_chain(robot), net, q)
-    assert (steps > 0).mean() >= 0.99
+    on_card = read_card(path)["metrics"]["first_shot"]
+    assert on_card >= (0.997 if robot.n >= 6 else 0.99)
+    # A sample of this size misses more often than this once in 10,000 times.
+    assert (steps == 0).sum() <= binom.ppf(0.9999, len(q), 1.0 - on_card)
     assert steps[steps > 0].mean() < 3.0
     assert np.percentile(steps[steps > 0], 99) <= 6
 
@@ -213,7 +217,7 @@ def test_each_shipped_card_says_how_its_weights_were_made_and_what_they_do() -> 
     for card in cards:
         values = tomllib.loads(card.read_text(encoding="utf-8"))
         assert values["recipe"]["command"].startswith(f"vision-ik train {card.stem}")
-        assert values["metrics"]["first_shot"] >= 0.97
+        assert values["metrics"]["targets"] >= 20_000
         assert values["metrics"]["date"]
         assert values["metrics"]["machine"]
 
