@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,13 @@ def pin() -> Any:
 
 @pytest.fixture(scope="module")
 def bullet() -> Iterator[Any]:
-    """Return PyBullet with one client without display."""
-    pybullet = pytest.importorskip("pybullet", reason="no PyBullet for this Python")
-    client = pybullet.connect(pybullet.DIRECT)
-    yield pybullet
-    pybullet.disconnect(client)
+    """Return a PyBullet client without display, which other tests' clients do not disturb."""
+    pytest.importorskip("pybullet", reason="no PyBullet for this Python")
+    client_of = pytest.importorskip("pybullet_utils.bullet_client")
+    pybullet = importlib.import_module("pybullet")
+    client = client_of.BulletClient(connection_mode=pybullet.DIRECT)
+    yield client
+    client.disconnect()
 
 
 @pytest.mark.parametrize("name", list_robots())
