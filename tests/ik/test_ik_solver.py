@@ -229,6 +229,42 @@ def test_no_way_to_ask_for_a_target_beyond_all_numbers_hangs_or_invents_a_postur
     assert ((batch.q >= robot.lower) & (batch.q <= robot.upper)).all()
 
 
+def test_after_warming_up_no_solve_of_a_whole_pose_compiles_anything() -> None:
+    code = """
+from numba.core.dispatcher import Dispatcher
+import gc
+import numpy as np
+import vision_ik as vik
+
+def compiled():
+    return sum(len(d.signatures) for d in gc.get_objects() if isinstance(d, Dispatcher))
+
+solver = vik.load_solver("ur5e", self_collision=True)
+solver.warm_up()
+before = compiled()
+robot, rng = solver.robot, np.random.default_rng(0)
+for q in robot.random(rng, 200):
+    T = robot.forward(q)
+    solver.solve(T)
+    solver.solve(T, robot.random(rng))
+    solver.solve(T, robot.clip(q + 0.01))
+    T[:3, 3] *= 1.4
+    solver.solve(T, q)
+print(compiled() - before)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "0"
+
+
+def test_a_batch_on_a_device_solves_what_the_solver_does(panda: HybridSolver, rng: np.random.Generator) -> None:
+    pytest.importorskip("warp", reason="Warp (the extra cuda) is not installed")
+    Ts = panda.robot.forward(panda.robot.random(rng, 200))
+    q, status, _, _ = panda.on_device("cpu").solve(Ts, home=panda.robot.home)
+    assert (status == IkStatus.CONVERGED).all()
+    for T, posture in zip(Ts, q, strict=True):
+        assert max(distance(panda.robot.forward(posture), T)) < 2e-6
+
+
 def test_threads_sharing_one_solver_get_the_same_answers_as_one_thread(
     panda: HybridSolver, rng: np.random.Generator
 ) -> None:

@@ -253,7 +253,10 @@ class HybridSolver:
         return CudaBatch(self.chain, self.net, self.settings, device)
 
     def warm_up(self) -> None:
-        """Compile, or load from the cache on disk, what `solve` may need, so that no call in a loop waits for it."""
+        """Compile, or load from the cache on disk, what `solve` of a whole pose may need, ahead of a loop.
+
+        A task, a batch or a listing compiles at its own first call.
+        """
         home = self.robot.home
         T = self.robot.forward(home) @ self.T_flange_tool.matrix
         beyond = T.copy()
@@ -262,6 +265,8 @@ class HybridSolver:
             self.solve(T, start)
             self.solve(beyond, start)
         self.solve(T, home, objective="nearest")
+        if self.collision is not None:  # what follows a solution that collides
+            self._search(T, home.copy(), True, make_goal(self.robot))
 
     def explain(self, solution: IkSolution) -> str:
         """Return one sentence on how a solve ended: what is missing, and which joints or touching links are to blame.
