@@ -8,13 +8,14 @@ data instead, and integrates it with a few Euler steps.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
 from time import thread_time
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class FlowFit:
 
     def __init__(self, design: Design, task: Task) -> None:
         try:
-            import zuko
+            zuko: Any = importlib.import_module("zuko")
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 "The conditional flow needs zuko, which is not installed.",
