@@ -27,7 +27,7 @@ from vision_ik.ik.kernels import LENGTH, PATIENCE, assign, pose_error, refine
 from vision_ik.ik.lane_net import GROUP
 from vision_ik.ik.lane_step import advance
 from vision_ik.ik.lanes import COST, LANES, METRES, NEW, PER_JOINT, RADIANS, SEED, STALLED, STEPS, TXX
-from vision_ik.ik.packed import Heads, Packed, unpack
+from vision_ik.ik.packed import Heads, unpack
 from vision_ik.ik.search import (
     CONVERGED,
     FOLLOWING_GAIN,
@@ -48,7 +48,7 @@ from vision_ik.ik.search import (
     rigid,
     unwind,
 )
-from vision_ik.ik.seeds import features
+from vision_ik.ik.seeds import Floats32, features
 from vision_ik.robots.kernels import fk
 from vision_ik.types import Floats
 
@@ -75,15 +75,17 @@ class Begun(NamedTuple):
 
 
 @_compiled
-def solve_single(packed: Packed, matrix: Floats, start: Floats, has_start: bool) -> Floats:
-    """Solve one target.
+def solve_single(
+    numbers: Floats, prismatic: NDArray[np.bool_], weights: Floats32, matrix: Floats, start: Floats, has_start: bool
+) -> Floats:
+    """Solve one target with what a `Packed` holds: its fields are the first three arguments.
 
     Returns:
         (n + 6,) the posture, then status, position error [m], rotation error [rad], kind of seed, steps, and
         whether the arm leaps: the start was near the target, but its joints have to go far. Such a leap is rare
         (at a singularity the start's steps die away, at a limit they end); the caller may look for a nearer solution.
     """
-    chain, net, kinds, settings = unpack(packed)
+    chain, net, kinds, settings = unpack(numbers, prismatic, weights)
     n = chain.lower.shape[0]
     out, target, reference = np.empty(n + 6), np.empty((4, 4)), np.empty(n)
     valid = rigid(matrix, target)

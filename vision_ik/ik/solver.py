@@ -289,7 +289,7 @@ class HybridSolver:
         self, matrix: Floats, start: Floats, has_start: bool
     ) -> tuple[Floats, int, float, float, int, int]:
         """Solve for the whole pose, near the start."""
-        answer = single.solve_single(self.packed, matrix, start, has_start)
+        answer = single.solve_single(*self.packed, matrix, start, has_start)
         *_, ended, m, rad, kind, steps, leaps = answer.tolist()
         q, status = answer[:-6], int(ended)
         if status == search.CONVERGED:

@@ -115,12 +115,12 @@ def compare(name: str, *, count: int, table_size: int) -> Ablation:
     table = PoseTable(robot, table_size)
     n, packed, learned_packed = robot.n, plain.packed, learned.packed
     solvers: dict[str, tuple[Solve, Targets]] = {
-        "random": (lambda T, start: solve_single(packed, T, start, True)[:n], targets),
-        "table": (lambda T, start: solve_single(packed, T, table.look_up(T[None])[0], False)[:n], targets),
+        "random": (lambda T, start: solve_single(*packed, T, start, True)[:n], targets),
+        "table": (lambda T, start: solve_single(*packed, T, table.look_up(T[None])[0], False)[:n], targets),
         "look-up": (lambda T, start: table.look_up(T[None])[0], targets),
     }
     if learned.learned:
-        solvers["network"] = (lambda T, start: solve_single(learned_packed, T, start, True)[:n], targets)
+        solvers["network"] = (lambda T, start: solve_single(*learned_packed, T, start, True)[:n], targets)
         solvers["public"] = (lambda T, start: usual.solve(T, start).q, targets)
         usual.warm_up()  # what a rare call needs is compiled ahead
     calls = call_in_turns(solvers)
