@@ -122,7 +122,11 @@ class BoardDetection:
     """[s] of the frame."""
     tag_ids: tuple[int, ...] = ()
     """Markers that were read."""
+    sigma: Floats | None = None
+    """(N,) [px] Standard deviation of each coordinate of a point, as the picture shows it; None where not measured."""
 
     def __post_init__(self) -> None:
         put(self, "points_board", read_only(self.points_board, (None, 3), "points_board"))
         put(self, "points_image", read_only(self.points_image, (len(self.points_board), 2), "points_image"))
+        if self.sigma is not None:
+            put(self, "sigma", read_only(self.sigma, (len(self.points_board),), "sigma"))

@@ -111,9 +111,15 @@ class TagDetection:
     """Bits corrected to read the id."""
     margin: float = float("nan")
     """Decision margin of the back end (larger is surer), NaN where it gives none."""
+    covariance: Floats | None = None
+    """(8, 8) [px^2] of the corners (x0, y0, x1, ...), as the picture shows it; None where nothing measured it."""
+    tracked: bool = False
+    """True when the corners were carried over from earlier frames because the bits could not be read in this one."""
 
     def __post_init__(self) -> None:
         put(self, "corners", read_only(self.corners, (4, 2), "corners"))
+        if self.covariance is not None:
+            put(self, "covariance", read_only(self.covariance, (8, 8), "covariance"))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
