@@ -7,6 +7,7 @@ minimum of the reprojection error and kept; which is true is decided over time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import cv2
@@ -17,6 +18,7 @@ from vision_ik.errors import InvalidPoseError
 from vision_ik.tags.projection import project, undistort
 from vision_ik.transforms import Transform, exp_rotation
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, PoseEstimate, TagDetection, tag_corners
+from vision_ik.types.vision import PointObservation
 
 DEFAULT_PIXEL_SIGMA = 0.3
 """[px] Standard deviation of a detected corner coordinate: blur, noise and paper together."""
@@ -63,7 +65,10 @@ def estimate_pose(
             "Drop the detection, or check that the intrinsics belong to this camera.",
             tag_id=detection.tag_id,
         )
-    return _estimate(detection.tag_id, detection.timestamp, points, solutions, intrinsics, pixel_sigma)
+    noise = detection.covariance if detection.covariance is not None else pixel_sigma**2 * np.eye(8)
+    estimate = _estimate(detection.tag_id, detection.timestamp, points, solutions, intrinsics, pixel_sigma)
+    seen = PointObservation(points=points, pixels=detection.corners, covariance=noise, intrinsics=intrinsics)
+    return replace(estimate, observation=seen)
 
 
 def estimate_board_pose(

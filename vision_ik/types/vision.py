@@ -123,6 +123,25 @@ class TagDetection:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PointObservation:
+    """The points behind a pose, so that a tracker can weigh other poses against the same picture."""
+
+    points: Floats
+    """(N, 3) in the tag's frame [m]."""
+    pixels: Floats
+    """(N, 2) [px] where they were seen."""
+    covariance: Floats
+    """(2N, 2N) of ``pixels`` (x0, y0, x1, ...) [px^2]."""
+    intrinsics: CameraIntrinsics
+
+    def __post_init__(self) -> None:
+        n = len(self.points)
+        put(self, "points", read_only(self.points, (n, 3), "points"))
+        put(self, "pixels", read_only(self.pixels, (n, 2), "pixels"))
+        put(self, "covariance", read_only(self.covariance, (2 * n, 2 * n), "covariance"))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PoseEstimate:
     """Pose of one tag or board, estimated from one frame."""
 
@@ -142,6 +161,8 @@ class PoseEstimate:
     """Its reprojection error [px]."""
     ambiguity: float = 0.0
     """Error of the best solution over that of the mirrored one, in [0, 1]; near 1 is undecidable."""
+    observation: PointObservation | None = None
+    """What the pose of a single tag was estimated from; None where it is not told."""
 
     def __post_init__(self) -> None:
         put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
