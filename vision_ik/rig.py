@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,27 +22,21 @@ from vision_ik.camera_info import load_intrinsics, save_intrinsics
 from vision_ik.config import at_key, number, numbers, refuse_unknown, table_at, text
 from vision_ik.errors import ConfigError, TagError, VisionIkError
 from vision_ik.files import write_atomic
+from vision_ik.layouts import board_table, bundle_table, parse_board, parse_bundle
 from vision_ik.transforms import Transform, as_transform
-from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Floats, TagGridBoard
+from vision_ik.types import Board, CameraIntrinsics, Floats, TagBundle
 from vision_ik.types._arrays import put, read_only
 
 Mount = Literal["eye_to_hand", "eye_in_hand"]
 _CAMERA_KEY: dict[Mount, str] = {"eye_to_hand": "T_base_camera", "eye_in_hand": "T_flange_camera"}
-_BOARDS: dict[str, type[CharucoBoard] | type[TagGridBoard]] = {"charuco": CharucoBoard, "tag_grid": TagGridBoard}
 _KEYS = {"robot", "base", "tip", "robot_hash", "mount", *_CAMERA_KEY.values(), "T_flange_tool", "T_tag_target"} | {
     "tags",
     "boards",
+    "bundles",
     "workspace",
     "intrinsics",
     "provenance",
 }
-_PARTS = {
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": (str, "text"),
-    "bool": (bool, "true or false"),
-}
-"""What the fields of a board may hold, by the names of their types."""
 _ROUNDING = 1e-9
 """Asymmetry, or negative variance, of a covariance beside its largest entry that is taken for rounding."""
 _REMEDY = "Mend the value; docs/conventions.md shows a rig.toml."
@@ -83,6 +77,8 @@ class Rig:
     workspace: tuple[Floats, Floats] | None = None
     """Lower and upper corner (3,) of the box the tool may be in [m], base frame; None: no bound."""
     boards: Mapping[str, Board] = field(default_factory=dict[str, Board])
+    bundles: Mapping[str, TagBundle] = field(default_factory=dict[str, TagBundle])
+    """Rigid bodies with several tags."""
     intrinsics: CameraIntrinsics | None = None
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
     """When, from what and by which version the calibration was made."""
@@ -215,10 +211,9 @@ def _values(rig: Rig) -> dict[str, object]:
     if rig.workspace is not None:
         values["workspace"] = {"lower": rig.workspace[0].tolist(), "upper": rig.workspace[1].tolist()}
     if rig.boards:
-        values["boards"] = {
-            name: {"kind": next(kind for kind, layout in _BOARDS.items() if isinstance(board, layout)), **asdict(board)}
-            for name, board in rig.boards.items()
-        }
+        values["boards"] = {name: board_table(board) for name, board in rig.boards.items()}
+    if rig.bundles:
+        values["bundles"] = {name: bundle_table(bundle) for name, bundle in rig.bundles.items()}
     if rig.provenance:
         values["provenance"] = dict(rig.provenance)
     return values
@@ -276,7 +271,8 @@ def _parse(data: dict[str, Any], folder: Path) -> Rig:
         tag_sizes=tag_sizes,
         default_tag_size=default_tag_size,
         workspace=_parse_workspace(data),
-        boards={name: _parse_board(name, board) for name, board in table_at(data, "boards", _REMEDY).items()},
+        boards={name: parse_board(name, board) for name, board in table_at(data, "boards", _REMEDY).items()},
+        bundles=_parse_bundles(table_at(data, "bundles", _REMEDY)),
         intrinsics=lens,
         provenance={key: str(value) for key, value in table_at(data, "provenance", _REMEDY).items()},
     )
@@ -353,26 +349,8 @@ def _box(lower: ArrayLike, upper: ArrayLike) -> tuple[Floats, Floats]:
     return corners
 
 
-def _parse_board(name: str, given: object) -> Board:
-    board = table_at({name: given}, name, _REMEDY, "boards.")
-    with at_key(f"boards.{name}", _REMEDY):
-        kind = board.get("kind")
-        if not isinstance(kind, str) or kind not in _BOARDS:
-            raise ValueError(f"kind must be charuco or tag_grid, not {kind!r}")
-    layout = _BOARDS[kind]
-    refuse_unknown(board, {f.name for f in fields(layout)} | {"kind"}, f"boards.{name}.")
-    with at_key(f"boards.{name}", _REMEDY):
-        lacking = [f.name for f in fields(layout) if f.default is MISSING and f.name not in board]
-        if lacking:
-            raise ValueError(f"a {kind} board also needs " + ", ".join(lacking))
-    for part in fields(layout):
-        allowed, called = _PARTS[str(part.type)]
-        value = board.get(part.name, part.default)
-        with at_key(f"boards.{name}.{part.name}", _REMEDY):
-            if not isinstance(value, allowed) or (isinstance(value, bool) and allowed is not bool):
-                raise TypeError(f"it must be {called}, not {value!r}")
-    with at_key(f"boards.{name}", _REMEDY):
-        return layout(**{key: item for key, item in board.items() if key != "kind"})
+def _parse_bundles(tables: Mapping[str, Any]) -> dict[str, TagBundle]:
+    return {name: parse_bundle(table_at(tables, name, _REMEDY, "bundles."), f"bundles.{name}.") for name in tables}
 
 
 def _transform_table(T: Transform) -> Table:

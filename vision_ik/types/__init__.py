@@ -5,6 +5,9 @@ from vision_ik.types._arrays import Image as Image
 from vision_ik.types.boards import Board as Board
 from vision_ik.types.boards import BoardDetection as BoardDetection
 from vision_ik.types.boards import CharucoBoard as CharucoBoard
+from vision_ik.types.boards import Chessboard as Chessboard
+from vision_ik.types.boards import Layout as Layout
+from vision_ik.types.boards import TagBundle as TagBundle
 from vision_ik.types.boards import TagGridBoard as TagGridBoard
 from vision_ik.types.boards import tag_corners as tag_corners
 from vision_ik.types.motion import IkBatch as IkBatch
