@@ -12,7 +12,7 @@ from calibration.lens import project
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
-from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Floats
+from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Chessboard, Floats, TagGridBoard
 
 _LARGEST_TILT = np.deg2rad(50.0)
 """Between the board's normal and the line of sight: beyond, corners smear."""
@@ -78,8 +78,8 @@ class Workcell:
 
 def board_points(board: Board) -> Floats:
     """Return all (N, 3) points a detector can find on a board [m]."""
-    corners = np.concatenate(list(board.markers.values()))
-    return np.concatenate([corners, board.chess_corners]) if isinstance(board, CharucoBoard) else corners
+    chess = [] if isinstance(board, TagGridBoard) else [board.chess_corners]
+    return np.concatenate([*board.markers.values(), *chess])
 
 
 def visible_poses(board: Board, intrinsics: CameraIntrinsics, samples: int, rng: np.random.Generator) -> Floats:
@@ -117,7 +117,10 @@ def distance_band(board: Board, intrinsics: CameraIntrinsics) -> tuple[float, fl
     """Return the nearest and farthest distance [m] at which the board is seen well."""
     focal = float(np.sqrt(intrinsics.K[0, 0] * intrinsics.K[1, 1]))
     near = focal * max(board.size_m) / (_LARGEST_SHARE * min(intrinsics.width, intrinsics.height))
-    edge = board.marker_m if isinstance(board, CharucoBoard) else board.tag_m
+    if isinstance(board, Chessboard):
+        edge = board.square_m
+    else:
+        edge = board.marker_m if isinstance(board, CharucoBoard) else board.tag_m
     far = focal * edge / _SMALLEST_SQUARE
     return near, max(far, 1.2 * near)
 

@@ -25,7 +25,7 @@ from vision_ik.config import at_key, refuse_unknown, table_at
 from vision_ik.errors import ConfigError
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.transforms import Transform
-from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Floats, TagGridBoard
+from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Chessboard, Floats, TagGridBoard
 
 Table = dict[str, Any]
 T = TypeVar("T")
@@ -219,7 +219,7 @@ def _board(table: Table) -> Table:
     made["board_mounted"] = bool(table.get("mounted", True))
     if not table:
         return made
-    kinds: dict[str, type[CharucoBoard] | type[TagGridBoard]] = {"charuco": CharucoBoard, "tag_grid": TagGridBoard}
+    kinds: dict[str, type[Board]] = {"charuco": CharucoBoard, "tag_grid": TagGridBoard, "chessboard": Chessboard}
     kind = _read("board.kind", lambda: kinds[str(table["kind"])])
     layout = {k: v for k, v in table.items() if k in {f.name for f in fields(kind)}}
     made["board"] = _read("board", lambda: kind(**layout))

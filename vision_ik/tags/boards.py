@@ -12,10 +12,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from vision_ik.tags.chessboards import detect_chessboard
 from vision_ik.tags.detector import TagDetector
 from vision_ik.tags.pictures import to_gray
 from vision_ik.tags.render import prints_turned
-from vision_ik.types import Board, BoardDetection, CharucoBoard, Floats, Frame, Image, TagDetection
+from vision_ik.types import Board, BoardDetection, CharucoBoard, Chessboard, Floats, Frame, Image, TagDetection
 
 _MAX_MISFIT = 0.25
 """Share of a marker's edge by which its corners may miss the board's plane (lenses bend it)."""
@@ -25,7 +26,7 @@ _TERMINATION = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
 
 
 def detect_board(frame: Frame, board: Board, *, detector: TagDetector | None = None) -> BoardDetection | None:
-    """Return the points of a board seen in a frame, None when no marker of it is.
+    """Return the points of a board seen in a frame, None when no marker of it is (a chessboard: all of it).
 
     Both ChArUco layouts are tried (before and since OpenCV 4.6); they share the board frame
     and the chess corners, so the answer means the same.
@@ -35,6 +36,8 @@ def detect_board(frame: Frame, board: Board, *, detector: TagDetector | None = N
         board: Layout.
         detector: Detector to use; None takes the shared one of the board's family.
     """
+    if isinstance(board, Chessboard):
+        return detect_chessboard(frame, board)
     found = (detector or _shared_detector(board.family)).detect(frame)
     if prints_turned(board):
         found = [replace(d, corners=np.roll(d.corners, 2, axis=0)) for d in found]

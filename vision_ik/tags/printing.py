@@ -16,7 +16,7 @@ from vision_ik.errors import TagError
 from vision_ik.files import write_atomic
 from vision_ik.tags.families import find_family, marker_cells
 from vision_ik.tags.render import board_cells
-from vision_ik.types import Board, CharucoBoard, Image
+from vision_ik.types import Board, CharucoBoard, Chessboard, Image
 
 PAGES: dict[str, tuple[float, float]] = {"A3": A3, "A4": A4, "letter": LETTER}
 """Upright page sizes [pt]."""
@@ -114,6 +114,8 @@ def save_tags_pdf(
 
 def describe_board(board: Board) -> str:
     """Return the line printed under a board: all that a program must know of it."""
+    if isinstance(board, Chessboard):
+        return f"Chessboard {board.columns} x {board.rows} squares of {board.square_m * 1000:g} mm"
     ids = sorted(board.markers)
     if isinstance(board, CharucoBoard):
         legacy = ", legacy layout" if board.legacy else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vision_ik.tags.families import find_family, marker_cells
-from vision_ik.types import Board, CharucoBoard, Floats, Image
+from vision_ik.types import Board, CharucoBoard, Chessboard, Floats, Image, TagGridBoard
 
 
 def render_marker(family: str | Path, tag_id: int, cell_px: int = 8) -> Image:
@@ -36,8 +36,10 @@ def board_cells(board: Board) -> list[tuple[Floats, Image]]:
         Pairs of (4, 3) corners [m] in the board frame (upright order) and (k, k) cells, 0 or 255.
     """
     printed: list[tuple[Floats, Image]] = []
-    if isinstance(board, CharucoBoard):
+    if not isinstance(board, TagGridBoard):
         printed += [(square, np.zeros((1, 1), dtype=np.uint8)) for square in _black_squares(board)]
+    if isinstance(board, Chessboard):
+        return printed
     turns = 2 if prints_turned(board) else 0
     for tag_id, corners in board.markers.items():
         printed.append((corners, np.ascontiguousarray(np.rot90(marker_cells(board.family, tag_id), turns))))
@@ -89,15 +91,17 @@ def _coverage(edges: Floats, n: int) -> Floats:
     return np.clip(upper - lower, 0.0, 1.0)
 
 
-def _black_squares(board: CharucoBoard) -> list[Floats]:
-    """Return the (4, 3) corners [m] of the squares that carry no marker."""
+def _black_squares(board: CharucoBoard | Chessboard) -> list[Floats]:
+    """Return the (4, 3) corners [m] of the black squares: on a ChArUco board, those that carry no marker."""
     s, height = board.square_m, board.size_m[1]
-    marked = {
-        (round((height - c[:, 1].mean()) / s - 0.5), round(c[:, 0].mean() / s - 0.5)) for c in board.markers.values()
-    }
+    if isinstance(board, Chessboard):
+        white = {(row, column) for row in range(board.rows) for column in range(board.columns) if (row + column) % 2}
+    else:
+        centres = [corners.mean(axis=0) for corners in board.markers.values()]
+        white = {(round((height - c[1]) / s - 0.5), round(c[0] / s - 0.5)) for c in centres}
     return [
         np.array([[0, 0, 0], [s, 0, 0], [s, -s, 0], [0, -s, 0]]) + np.array([column * s, height - row * s, 0.0])
         for row in range(board.rows)
         for column in range(board.columns)
-        if (row, column) not in marked
+        if (row, column) not in white
     ]

@@ -1,0 +1,114 @@
+"""Finding plain chessboards, in a frame that is as definite as the print allows."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vision_ik.tags.pictures import to_gray
+from vision_ik.types import BoardDetection, Chessboard, Floats, Frame, Image
+
+_LARGEST_PX = 1_400
+"""Longer side beyond which the board is first looked for in a smaller picture: the search grows with the area."""
+_WINDOW_SHARE = 0.35
+"""Half width of the refinement window as a share of the shortest distance between corners."""
+_TERMINATION = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-4)
+
+
+def detect_chessboard(frame: Frame, board: Chessboard, *, thorough: bool = True) -> BoardDetection | None:
+    """Return the inner corners of a chessboard, None when it is not in view as a whole.
+
+    The frame is right-handed with z out of the paper, and the top left square is black. Where the
+    print leaves a choice (``board.symmetric``; any quarter turn if it is also square), the turn
+    whose x axis points most to the right of the picture is taken.
+
+    Args:
+        frame: Picture.
+        board: Layout.
+        thorough: Also search slowly (about a second in a picture without a board); else only as
+            fast as a live view wants it.
+    """
+    gray = to_gray(frame.image)
+    found = _search(gray, (board.columns - 1, board.rows - 1), thorough=thorough)
+    if found is None:
+        return None
+    grid = _refined(gray, found).reshape(board.rows - 1, board.columns - 1, 2)
+    return BoardDetection(
+        points_board=board.chess_corners,
+        points_image=_upright(gray, grid).reshape(-1, 2),
+        timestamp=frame.timestamp,
+    )
+
+
+def _search(gray: Image, size: tuple[int, int], *, thorough: bool) -> Floats | None:
+    """Return the corners (N, 2) [px] by rows of ``size``, in any turn or mirror; None when there are none.
+
+    The sector-based search (Duda & Frese, 2018) stands blur and tilt; the older one finds boards
+    with squares of few pixels that the first misses.
+    """
+    scale = max(1.0, max(gray.shape) / _LARGEST_PX)
+    small = (
+        gray if scale == 1.0 else cv2.resize(gray, None, fx=1.0 / scale, fy=1.0 / scale, interpolation=cv2.INTER_AREA)
+    )
+    flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
+    found, corners = cv2.findChessboardCornersSB(small, size, flags=flags)
+    if not found and thorough:
+        found, corners = cv2.findChessboardCornersSB(small, size, flags=flags | cv2.CALIB_CB_EXHAUSTIVE)
+    if not found:
+        flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+        found, corners = cv2.findChessboardCorners(small, size, flags=flags | cv2.CALIB_CB_FAST_CHECK)
+    if not found:
+        return None
+    # Pixel centres: the centre of the top left pixel is (0, 0) in both pictures.
+    return (np.asarray(corners, dtype=np.float64).reshape(-1, 2) + 0.5) * scale - 0.5
+
+
+def _refined(gray: Image, corners: Floats) -> Floats:
+    """Return the corners (N, 2) moved to the saddles of the full picture [px]."""
+    apart = np.linalg.norm(corners[:, None] - corners[None], axis=2)
+    apart[np.diag_indices(len(apart))] = np.inf
+    half = int(np.clip(_WINDOW_SHARE * apart.min(), 2, 11))
+    start = corners.astype(np.float32).reshape(-1, 1, 2)
+    moved = cv2.cornerSubPix(gray, start, (half, half), (-1, -1), _TERMINATION).reshape(-1, 2).astype(np.float64)
+    strayed = np.linalg.norm(moved - corners, axis=1) > half
+    return np.where(strayed[:, None], corners, moved)
+
+
+def _upright(gray: Image, grid: Floats) -> Floats:
+    """Return the grid (rows, columns, 2) turned so that it is seen from the front with the top left square black."""
+    if _turning(grid) < 0.0:  # by columns, or from below: a mirror no flat print can undergo
+        grid = grid[::-1]
+    turns = [grid, grid[::-1, ::-1]]
+    if grid.shape[0] == grid.shape[1]:
+        quarter = np.swapaxes(grid, 0, 1)[::-1]
+        turns += [quarter, quarter[::-1, ::-1]]
+    darkness = [_darkness(gray, turn) for turn in turns]
+    black = [turn for turn, dark in zip(turns, darkness, strict=True) if dark > 0.0]
+    return max(black or turns, key=_rightness)
+
+
+def _turning(grid: Floats) -> float:
+    """Return the turning sense from rows to columns in the picture, positive as seen from the front (y down)."""
+    x, y = grid[0, -1] - grid[0, 0], grid[-1, 0] - grid[0, 0]
+    return float(x[0] * y[1] - x[1] * y[0])
+
+
+def _rightness(grid: Floats) -> float:
+    """Return the cosine between the board's x axis and that of the picture."""
+    x = grid[:, -1].mean(axis=0) - grid[:, 0].mean(axis=0)
+    return float(x[0] / max(float(np.linalg.norm(x)), 1e-12))
+
+
+def _darkness(gray: Image, grid: Floats) -> float:
+    """Return by how many grey levels the inner squares that should be black are darker than the white ones.
+
+    The square inside the corners (row, column) = (0, 0) is the second of the second row: black, as
+    the top left one.
+    """
+    centres = 0.25 * (grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:])
+    height, width = gray.shape
+    columns = np.clip(np.rint(centres[..., 0]).astype(int), 0, width - 1)
+    rows = np.clip(np.rint(centres[..., 1]).astype(int), 0, height - 1)
+    greys = gray[rows, columns].astype(np.float64)
+    black = np.indices(greys.shape).sum(axis=0) % 2 == 0
+    return float(greys[~black].mean() - greys[black].mean())
