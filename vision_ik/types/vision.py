@@ -160,12 +160,25 @@ class PoseEstimate:
     alternative_error: float = float("inf")
     """Its reprojection error [px]."""
     ambiguity: float = 0.0
-    """Error of the best solution over that of the mirrored one, in [0, 1]; near 1 is undecidable."""
-    observation: PointObservation | None = None
-    """What the pose of a single tag was estimated from; None where it is not told."""
+    """Likelihood of the mirrored solution over that of the best one, in [0, 1]: near 1 is undecidable, and
+    ``ambiguity / (1 + ambiguity)`` is the probability that the mirrored one is true."""
+    chi_square: float = float("nan")
+    """Squared misfit of the best solution over the noise of the points, before the covariance was widened for it."""
+    freedom: int = 0
+    """How many degrees of freedom it has: what ``chi_square`` is on average when the noise is as stated."""
+    alternative_chi_square: float = float("inf")
+    """The same of the mirrored solution."""
+    alternative_covariance: Floats | None = None
+    """(6, 6) of the mirrored solution, in the tangent at it."""
+    lens_covariance: Floats | None = None
+    """(6, 6) more, from the uncertainty of the lens; the same in each frame, so it does not average out.
+    None where that of the lens is not known."""
 
     def __post_init__(self) -> None:
         put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
+        for name in ("alternative_covariance", "lens_covariance"):
+            if getattr(self, name) is not None:
+                put(self, name, read_only(getattr(self, name), (6, 6), name))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
