@@ -173,6 +173,8 @@ class PoseEstimate:
     lens_covariance: Floats | None = None
     """(6, 6) more, from the uncertainty of the lens; the same in each frame, so it does not average out.
     None where that of the lens is not known."""
+    observation: PointObservation | None = None
+    """What the pose of a single tag was estimated from; None where it is not told."""
 
     def __post_init__(self) -> None:
         put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
