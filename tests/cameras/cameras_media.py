@@ -56,6 +56,8 @@ class MjpegSender:
         self.stopped = threading.Event()
         self.silent = threading.Event()
         self.sent = 0
+        self.answered = 0
+        self._hung_up = 0
         sender = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,7 +65,9 @@ class MjpegSender:
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
-                while not sender.stopped.is_set():
+                sender.answered += 1
+                line = sender.answered
+                while not sender.stopped.is_set() and line > sender._hung_up:
                     if not sender.silent.is_set() and not sender.send_one(self):
                         return
                     time.sleep(0.01)
@@ -87,6 +91,10 @@ class MjpegSender:
             return False
         self.sent += 1
         return True
+
+    def hang_up(self) -> None:
+        """End the stream of all who listen now; who asks again gets a new one."""
+        self._hung_up = self.answered
 
     def stop(self) -> None:
         """Hang up and stop listening."""

@@ -11,6 +11,7 @@ from cameras_media import flat_image, write_video
 from numpy.typing import NDArray
 
 from vision_ik.cameras import open_camera
+from vision_ik.cameras.images import ImageCamera
 from vision_ik.cameras.pictures import to_bgr
 from vision_ik.clock import VirtualClock
 from vision_ik.errors import CameraError, CameraNotFoundError, FrameReadError
@@ -111,6 +112,66 @@ def test_grey_and_16_bit_pictures_become_bgr(tmp_path: Path) -> None:
     assert [level(f) for f in frames] == [90, 90, 90]
 
 
+@pytest.mark.parametrize(("bits", "brightest"), [(8, 200), (10, 1000), (12, 4000), (14, 16000), (16, 65000)])
+def test_16_bit_pictures_are_scaled_by_the_bits_in_use(tmp_path: Path, bits: int, brightest: int) -> None:
+    levels = [brightest // 8, brightest // 2, brightest]
+    for k, value in enumerate(levels):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((48, 64), value, dtype=np.uint16))
+    camera = ImageCamera(tmp_path)
+    frames = drain(camera)
+    # One scale for all of them: the dark ones stay dark.
+    assert [level(f) for f in frames] == [value >> (bits - 8) for value in levels]
+    assert camera.remarks == (f"{tmp_path} gives 16-bit pictures of which {bits} bits are used; they are scaled to 8.",)
+
+
+def test_8_bit_pictures_are_left_alone_and_nothing_is_remarked(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), flat_image(3))
+    camera = ImageCamera(tmp_path)
+    assert camera.remarks == ()
+    assert [level(f) for f in drain(camera)] == [3]
+
+
+def test_a_10_bit_marker_keeps_its_contrast(tmp_path: Path) -> None:
+    picture = np.full((48, 64), 900, dtype=np.uint16)
+    picture[10:30, 20:40] = 60
+    cv2.imwrite(str(tmp_path / "p.png"), picture)
+    (frame,) = drain(open_camera(tmp_path / "p.png"))
+    assert int(frame.image.max()) - int(frame.image.min()) == 210  # the upper 8 bits alone would give 3
+
+
+def test_a_folder_with_depth_gives_it_in_metres(tmp_path: Path) -> None:
+    (tmp_path / "depth").mkdir()
+    for name in ("1", "2"):
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), flat_image(50))
+    millimetres = np.full((48, 64), 1234, dtype=np.uint16)
+    millimetres[0, :] = 0
+    cv2.imwrite(str(tmp_path / "depth" / "1.png"), millimetres)
+    with_depth, without = drain(open_camera(tmp_path))
+    assert without.depth is None
+    assert with_depth.depth is not None
+    assert with_depth.depth.dtype == np.float32
+    assert np.isnan(with_depth.depth[0]).all()
+    np.testing.assert_allclose(with_depth.depth[1:], 1.234, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("depth", "named"),
+    [
+        (np.ones((48, 64), np.uint8), r"1 channels of uint8 and no depth"),
+        (np.ones((48, 64, 3), np.uint16), r"3 channels of uint16 and no depth"),
+        (np.ones((24, 32), np.uint16), r"has 32x24 px, its picture 64x48"),
+    ],
+)
+def test_depth_that_does_not_belong_to_its_picture_is_named(
+    tmp_path: Path, depth: NDArray[np.uint8] | NDArray[np.uint16], named: str
+) -> None:
+    (tmp_path / "depth").mkdir()
+    cv2.imwrite(str(tmp_path / "1.png"), flat_image(50))
+    (tmp_path / "depth" / "1.png").write_bytes(cv2.imencode(".png", depth)[1].tobytes())
+    with open_camera(tmp_path) as camera, pytest.raises(FrameReadError, match=named):
+        camera.read()
+
+
 def test_pictures_of_other_sizes_get_their_own_lens(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), flat_image(50, 64, 48))
     cv2.imwrite(str(tmp_path / "2.png"), flat_image(50, 128, 96))
@@ -127,6 +188,17 @@ def test_intrinsics_of_another_shape_are_refused(tmp_path: Path) -> None:
     lens = CameraIntrinsics.from_field_of_view(64, 48)
     with pytest.raises(CameraError, match=r"64x48, but .*wide\.png gives 128x48"):
         open_camera(tmp_path / "wide.png", intrinsics=lens)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "named"),
+    [(48, 64, "a quarter turn of it"), (64, 24, "half a picture"), (128, 48, "two pictures side by side")],
+)
+def test_turned_half_and_double_pictures_are_named(tmp_path: Path, width: int, height: int, named: str) -> None:
+    cv2.imwrite(str(tmp_path / "odd.png"), flat_image(50, width, height))
+    with pytest.raises(CameraError, match=named) as caught:
+        open_camera(tmp_path / "odd.png", intrinsics=CameraIntrinsics.from_field_of_view(64, 48))
+    assert caught.value.remedy
 
 
 def test_the_guessed_lens_follows_the_field_of_view(tmp_path: Path) -> None:

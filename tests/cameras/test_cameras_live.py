@@ -6,16 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import pytest
 from cameras_media import flat_image, mjpeg_sender
 
-from vision_ik.cameras import open_camera
-from vision_ik.cameras.devices import Webcam
-from vision_ik.cameras.live import LiveCamera
+from vision_ik.cameras import CameraSettings, open_camera
+from vision_ik.cameras.live import Grabber, LiveCamera, Shot
 from vision_ik.errors import CameraError, CameraNotFoundError, FrameReadError
-from vision_ik.types import Camera, CameraIntrinsics, Frame, Image
+from vision_ik.types import Camera, CameraIntrinsics, Frame
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
@@ -37,10 +35,8 @@ def exhaust(camera: Camera) -> None:
         camera.read(5.0)
 
 
-class Tap:
+class Tap(Grabber):
     """A grabber that gives a picture per permit, so that the test decides when."""
-
-    mismatches: tuple[str, ...] = ()
 
     def __init__(self, age: float = 0.0) -> None:
         self.permits = threading.Semaphore(1)
@@ -50,12 +46,12 @@ class Tap:
         self.size: tuple[int, int] = (64, 48)
         self.released = threading.Event()
 
-    def grab(self) -> tuple[Image, float]:
+    def grab(self) -> Shot:
         self.permits.acquire()
         if self.unplugged:
             raise FrameReadError("The tap stopped.", "Plug it in again.")
         self.given += 1
-        return flat_image(self.given % 256, *self.size), self.age
+        return Shot(image=flat_image(self.given % 256, *self.size), age=self.age)
 
     def give(self, n: int = 1) -> None:
         before = self.given
@@ -155,7 +151,7 @@ def test_a_closed_camera_refuses_to_read(tap: Tap) -> None:
 
 
 def test_a_stream_over_http_gives_its_newest_frames_until_the_sender_stops() -> None:
-    with mjpeg_sender() as sender, open_camera(sender.url) as camera:
+    with mjpeg_sender() as sender, open_camera(sender.url, settings=CameraSettings(patience=0.0)) as camera:
         first = must_read(camera)
         assert first.image.shape == (48, 64, 3)
         assert camera.intrinsics.approximate
@@ -189,73 +185,6 @@ def test_an_address_nobody_answers_is_named(capfd: pytest.CaptureFixture[str]) -
         open_camera(url)
     assert "sender" in caught.value.remedy
     assert capfd.readouterr().err == ""
-
-
-class FakeCapture:
-    """Stands in for cv2.VideoCapture of a webcam that knows one size."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.frames = 3
-        self.open = index == 0
-        self.stamp = 0.0
-
-    def isOpened(self) -> bool:
-        return self.open
-
-    def set(self, key: int, value: float) -> bool:
-        return False
-
-    def get(self, key: int) -> float:
-        sizes = {cv2.CAP_PROP_FRAME_WIDTH: 64.0, cv2.CAP_PROP_FRAME_HEIGHT: 48.0, cv2.CAP_PROP_FPS: 30.0}
-        return sizes.get(key, self.stamp * 1e3)
-
-    def read(self) -> tuple[bool, Image | None]:
-        self.frames -= 1
-        return (True, flat_image(9)) if self.frames >= 0 else (False, None)
-
-    def release(self) -> None:
-        self.open = False
-
-
-@pytest.fixture
-def webcams(monkeypatch: pytest.MonkeyPatch) -> list[FakeCapture]:
-    made: list[FakeCapture] = []
-
-    def capture(index: int) -> FakeCapture:
-        made.append(FakeCapture(index))
-        return made[-1]
-
-    monkeypatch.setattr(cv2, "VideoCapture", capture)
-    return made
-
-
-def test_settings_that_were_not_granted_are_reported(webcams: list[FakeCapture]) -> None:
-    webcam = Webcam(0, size=(128, 48), rate=30.0)
-    assert webcam.mismatches == ("camera 0 gives width 64 instead of 128.",)
-    webcam.release()
-    assert not webcams[0].open
-
-
-def test_a_webcam_that_stops_is_released_and_named(webcams: list[FakeCapture]) -> None:
-    with open_camera("0") as camera, pytest.raises(FrameReadError, match="Camera 0 stopped giving frames"):
-        exhaust(camera)
-    wait_until(lambda: not webcams[0].open)
-
-
-def test_the_drivers_stamp_is_used_when_it_is_on_our_clock(webcams: list[FakeCapture]) -> None:
-    webcam = Webcam(0)
-    webcams[0].stamp = time.monotonic() - 0.2
-    assert webcam.grab()[1] >= 0.2
-    webcams[0].stamp = 12.0  # a position in a file, or another clock
-    assert webcam.grab()[1] == 0.0
-
-
-def test_a_missing_webcam_is_named(webcams: list[FakeCapture]) -> None:
-    with pytest.raises(CameraNotFoundError, match="There is no camera 5") as caught:
-        open_camera(5)
-    assert caught.value.facts["index"] == 5
-    assert not webcams[0].open
 
 
 def test_pictures_of_a_live_source_are_not_shared_with_the_device(tap: Tap) -> None:

@@ -2,3 +2,4 @@
 
 from vision_ik.cameras.intrinsics_files import load_any_intrinsics as load_any_intrinsics
 from vision_ik.cameras.opening import open_camera as open_camera
+from vision_ik.cameras.settings import CameraSettings as CameraSettings

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vision_ik.clock import Clock
 from vision_ik.errors import FrameReadError
 from vision_ik.types import CameraIntrinsics, Frame, Image
+
+Depth: TypeAlias = NDArray[np.float32]
+"""(H, W) distance along the optical axis [m]; NaN where unknown."""
 
 
 class BaseCamera:
@@ -75,9 +81,10 @@ class StoredCamera(BaseCamera):
         offset = self._peek_time()
         if offset is None or not self._wait(offset, timeout):
             return None
-        image, intrinsics = self._take()
+        image, intrinsics, depth = self._take()
         index, self._index = self._index, self._index + 1
-        return Frame(image=image, timestamp=(self._start or 0.0) + offset, index=index, intrinsics=intrinsics)
+        timestamp = (self._start or 0.0) + offset
+        return Frame(image=image, timestamp=timestamp, index=index, intrinsics=intrinsics, depth=depth)
 
     def _wait(self, offset: float, timeout: float) -> bool:
         if self._clock is None:
@@ -95,6 +102,6 @@ class StoredCamera(BaseCamera):
         """Return when the next picture was taken [s] since the first, None after the last."""
         raise NotImplementedError
 
-    def _take(self) -> tuple[Image, CameraIntrinsics]:
-        """Return the next picture and its lens, and move on."""
+    def _take(self) -> tuple[Image, CameraIntrinsics, Depth | None]:
+        """Return the next picture, its lens and its depth, and move on."""
         raise NotImplementedError

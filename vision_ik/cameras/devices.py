@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import av
 import av.error
 import cv2
+import numpy as np
 
+from vision_ik.cameras.controls import WebcamControls
+from vision_ik.cameras.live import Grabber, Shot
 from vision_ik.cameras.pictures import quiet_opencv, to_bgr
+from vision_ik.cameras.settings import CameraSettings
+from vision_ik.cameras.tones import Tones
 from vision_ik.errors import CameraNotFoundError, FrameReadError
-from vision_ik.types import Image
 
 _OPEN_TIMEOUT = 5.0
 """[s] For a network stream to answer."""
@@ -18,80 +23,132 @@ _READ_TIMEOUT = 3.0
 """[s] A stream silent for longer is gone."""
 _MAX_AGE = 1.0
 """[s] A driver's stamp older than this is on another clock."""
+_LINKS = Path("/dev/v4l/by-id")
+"""Where Linux names video devices by maker and serial number."""
+_SETTLING_PICTURES = 30
+"""Taken before something is locked: about a second, in which automatics reach their value."""
+_MOST_BAD = 10
+"""Damaged pictures in a row (loose cables, wrong formats) after which a device counts as broken."""
+_JUMP = 1.3
+"""Ratio of mean brightness before and after a lock that is told: then what was locked was another value."""
 
 
-class Webcam:
+class Webcam(Grabber):
     """A camera of this machine by index.
 
     Args:
         index: As the system counts, from 0.
-        size: Wished (width, height) [px].
-        rate: Wished frames per second.
+        settings: Wishes; what is not granted stands in ``mismatches``.
+        place: Link that always leads to this camera; it goes before the index.
 
     Raises:
         CameraNotFoundError: No camera has this index, or another program holds it.
+        FrameReadError: It gave no picture to lock its automatics by.
     """
 
-    def __init__(self, index: int, *, size: tuple[int, int] | None = None, rate: float | None = None) -> None:
+    def __init__(self, index: int, settings: CameraSettings | None = None, *, place: Path | None = None) -> None:
+        wishes = settings or CameraSettings()
+        if place is not None:
+            index = _required_index(place)
+        self._name = f"camera {index}"
+        self._tones = Tones(self._name)
         with quiet_opencv():
             self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             self._capture.release()
             raise CameraNotFoundError(
                 f"There is no camera {index}, or another program uses it.",
-                "Run `vision-ik doctor` for the cameras found, and close other programs.",
+                "Run `vision-ik cameras` for those found, and close other programs.",
                 index=index,
             )
-        self._name = f"camera {index}"
-        self.mismatches = self._configure(size, rate)
+        try:
+            with quiet_opencv():
+                controls = WebcamControls(self._capture, self._name)
+                controls.apply_stream(wishes)
+            self._exposure: float | None = None
+            self._stamped = self._capture.getBackendName() == "V4L2"
+            before = self._brightness() if wishes.locks else 0.0
+            with quiet_opencv():
+                controls.apply_picture(wishes)
+            self._exposure = controls.exposure
+            self.mismatches = tuple(controls.mismatches) + (self._jump(before) if wishes.locks else ())
+        except BaseException:
+            self.release()
+            raise
 
-    def grab(self) -> tuple[Image, float]:
-        """Return the next picture and its age."""
-        with quiet_opencv():
-            good, picture = self._capture.read()
-        if not good:
-            raise FrameReadError(
-                f"{self._name.capitalize()} stopped giving frames.", "Check its cable and plug it in again."
-            )
-        # V4L2 stamps buffers on the monotonic clock; other systems answer 0 or a position.
-        stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
-        age = time.monotonic() - stamp
-        return to_bgr(picture, self._name), age if 0.0 <= age < _MAX_AGE else 0.0
+    @classmethod
+    def at(cls, place: Path, settings: CameraSettings | None = None) -> Webcam:
+        """Open a webcam by its device file or a link to it.
+
+        Raises:
+            CameraNotFoundError: There is none.
+        """
+        return cls(_required_index(place), settings)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is done to the pictures."""
+        return self._tones.remarks
+
+    def grab(self) -> Shot:
+        """Return the next picture and how long ago the middle of its exposure was, as far as is known."""
+        for _ in range(_MOST_BAD - 1):
+            try:
+                return self._grab()
+            except _BadPictureError:
+                continue
+        return self._grab()
 
     def release(self) -> None:
         """Give the device back."""
         with quiet_opencv():
             self._capture.release()
 
-    def _configure(self, size: tuple[int, int] | None, rate: float | None) -> tuple[str, ...]:
-        # One buffer where the driver allows it: the newest frame, not a queue of old ones.
-        wishes = [(cv2.CAP_PROP_BUFFERSIZE, 1.0, "")]
-        if size is not None:
-            wishes += [
-                (cv2.CAP_PROP_FRAME_WIDTH, float(size[0]), "width"),
-                (cv2.CAP_PROP_FRAME_HEIGHT, float(size[1]), "height"),
-            ]
-        if rate is not None:
-            wishes.append((cv2.CAP_PROP_FPS, float(rate), "rate"))
+    def _grab(self) -> Shot:
         with quiet_opencv():
-            for key, value, _ in wishes:
-                self._capture.set(key, value)
-            granted = [(name, wished, self._capture.get(key)) for key, wished, name in wishes if name]
-        return tuple(
-            f"{self._name} gives {name} {given:g} instead of {wished:g}."
-            for name, wished, given in granted
-            if abs(given - wished) > 0.01 * wished
+            good, picture = self._capture.read()
+        if not good:
+            raise FrameReadError(
+                f"{self._name.capitalize()} stopped giving frames.", "Check its cable and plug it in again."
+            )
+        age = 0.0
+        if self._stamped:  # the driver stamps buffers on the monotonic clock, when their first data came
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+            age = time.monotonic() - stamp
+            age = age if 0.0 <= age < _MAX_AGE else 0.0
+        # A sensor reads out when the exposure is over; its middle was half of it earlier.
+        age += 0.5 * (self._exposure or 0.0)
+        try:
+            return Shot(image=to_bgr(picture, self._name, self._tones), age=age)
+        except FrameReadError as error:
+            raise _BadPictureError(error.cause, error.remedy, **error.facts) from error
+
+    def _brightness(self) -> float:
+        """Return the mean grey level once the automatics have settled."""
+        return [float(np.mean(self.grab().image)) for _ in range(_SETTLING_PICTURES)][-1]
+
+    def _jump(self, before: float) -> tuple[str, ...]:
+        """Return a sentence when locking changed the picture: some drivers tell a value they do not use."""
+        after = self._brightness()
+        low, high = sorted((before + 1.0, after + 1.0))
+        if high <= _JUMP * low:
+            return ()
+        return (
+            f"{self._name} changed its mean brightness from {before:.0f} to {after:.0f} when it was locked: "
+            "give its exposure time as a number.",
         )
 
 
-class NetworkStream:
+class _BadPictureError(FrameReadError):
+    """One picture could not be used; the next may be good."""
+
+
+class NetworkStream(Grabber):
     """A stream FFmpeg can read (HTTP with MJPEG, RTSP, ...), with short buffers.
 
     Raises:
         CameraNotFoundError: Nothing answers at the address, or it is no video.
     """
-
-    mismatches: tuple[str, ...] = ()
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -111,8 +168,8 @@ class NetworkStream:
             raise CameraNotFoundError(f"{url} carries no video.", "Give the address of a video stream.", url=url)
         self._frames = self._container.decode(self._container.streams.video[0])
 
-    def grab(self) -> tuple[Image, float]:
-        """Return the next picture and its age, which is unknown and taken as 0."""
+    def grab(self) -> Shot:
+        """Return the next picture; its age is unknown and taken as 0."""
         try:
             frame = next(self._frames)
         except (StopIteration, av.error.FFmpegError, OSError) as error:
@@ -121,11 +178,34 @@ class NetworkStream:
                 "Check the sender and the network, then open it again.",
                 url=self._url,
             ) from error
-        return to_bgr(frame.to_ndarray(format="bgr24"), self._url), 0.0
+        return Shot(image=to_bgr(frame.to_ndarray(format="bgr24"), self._url))
 
     def release(self) -> None:
         """Hang up."""
         self._container.close()
+
+
+def stable_path(index: int, links: Path = _LINKS) -> Path | None:
+    """Return the link that names a video device by its serial number; None where the system keeps none."""
+    found = sorted(links.iterdir()) if links.is_dir() else []
+    return next((link for link in found if _index_of(link) == index), None)
+
+
+def _index_of(place: Path) -> int | None:
+    """Return the index of a video device by its file, links followed; None when there is none."""
+    device = place.resolve()
+    if not device.exists() or not device.name.startswith("video") or not device.name[5:].isdecimal():
+        return None
+    return int(device.name[5:])
+
+
+def _required_index(place: Path) -> int:
+    index = _index_of(place)
+    if index is None:
+        raise CameraNotFoundError(
+            f"There is no camera at {place}.", "Run `vision-ik cameras` for those found.", place=place
+        )
+    return index
 
 
 def _reason(error: Exception) -> str:

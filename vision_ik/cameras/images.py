@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vision_ik.cameras.base import StoredCamera
-from vision_ik.cameras.pictures import decode_image, fit_intrinsics
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_ik.cameras.base import Depth, StoredCamera
+from vision_ik.cameras.depth_files import find_depth, read_depth
+from vision_ik.cameras.pictures import decode_image, decode_values, fit_intrinsics
+from vision_ik.cameras.tones import Tones
 from vision_ik.clock import Clock
 from vision_ik.errors import CameraNotFoundError, FrameReadError
 from vision_ik.types import CameraIntrinsics, Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SIXTEEN_BIT_SUFFIXES = frozenset({".pgm", ".png", ".ppm", ".tif", ".tiff"})
+_MOST_SAMPLES = 64
+"""Pictures of a folder from which its bits are learned; the others are unlikely to be ones that need more."""
 NOMINAL_RATE = 10.0
 """[1/s] Pictures carry no usable time of capture; they are spaced as if taken at this rate."""
 
 
 class ImageCamera(StoredCamera):
     """Gives pictures in natural order (``frame2`` before ``frame10``); sizes may differ from one to the next.
+
+    16-bit pictures of a folder are all scaled to 8 bits alike, see :class:`Tones`. A folder ``depth`` beside
+    the pictures, with files of the same names, gives the frames depth, see :mod:`vision_ik.cameras.depth_files`.
 
     Args:
         path: A picture or a folder; pictures in subfolders are not taken.
@@ -50,8 +62,15 @@ class ImageCamera(StoredCamera):
                 path=path,
             )
         self._given, self._fov, self._rate = intrinsics, fov, rate
-        self._first: Image | None = decode_image(self.paths[0])
+        self._tones = Tones(str(path))
+        self._tones.learn(_sixteen_bit_samples(self.paths))
+        self._first: Image | None = decode_image(self.paths[0], self._tones)
         super().__init__(str(path), self._fit(self._first, self.paths[0]), clock)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is done to the pictures, one sentence each."""
+        return self._tones.remarks
 
     def _fit(self, image: Image, path: Path) -> CameraIntrinsics:
         return fit_intrinsics(self._given, self._fov, image.shape[1], image.shape[0], str(path))
@@ -59,22 +78,44 @@ class ImageCamera(StoredCamera):
     def _peek_time(self) -> float | None:
         return self._index / self._rate if self._index < len(self.paths) else None
 
-    def _take(self) -> tuple[Image, CameraIntrinsics]:
+    def _take(self) -> tuple[Image, CameraIntrinsics, Depth | None]:
         path = self.paths[self._index]
         image, self._first = self._first, None
-        if image is None:
-            try:
-                image = decode_image(path)
-            except FrameReadError:
-                self._index += 1  # the reader may go on with the next picture
-                raise
-        return image, self._fit(image, path)
+        try:
+            image = decode_image(path, self._tones) if image is None else image
+            file = find_depth(path)
+            depth = None if file is None else read_depth(file, (image.shape[1], image.shape[0]))
+        except FrameReadError:
+            self._index += 1  # the reader may go on with the next picture
+            raise
+        return image, self._fit(image, path), depth
 
 
 def list_images(folder: Path) -> list[Path]:
     """Return the pictures in a folder in natural order."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     return sorted(found, key=lambda file: _natural(file.name))
+
+
+def _sixteen_bit_samples(paths: Sequence[Path]) -> Iterator[NDArray[np.generic]]:
+    """Give pictures from which the bits of a folder can be learned, evenly spread over it; none if it has 8 bits.
+
+    One type of file holds one depth of values as a rule, so the first of each type that has 8 bits ends its turn.
+    """
+    by_suffix: dict[str, list[Path]] = {}
+    for path in paths:
+        by_suffix.setdefault(path.suffix.lower(), []).append(path)
+    for suffix in sorted(by_suffix.keys() & SIXTEEN_BIT_SUFFIXES):
+        files = by_suffix[suffix]
+        step = max(1, -(-len(files) // _MOST_SAMPLES))
+        for file in files[::step]:
+            try:
+                values = decode_values(file)
+            except FrameReadError:
+                continue  # it is told when its turn to be read comes
+            if values.dtype != np.uint16:
+                break
+            yield values
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_ik.cameras.tones import Tones
 from vision_ik.errors import CameraError, FrameReadError
 from vision_ik.types import CameraIntrinsics, Image
 
@@ -32,24 +33,48 @@ def fit_intrinsics(
     """Return the lens for pictures of this size: the given one, scaled if need be, or a guess marked approximate.
 
     Raises:
-        CameraError: The given lens belongs to pictures of another aspect ratio.
+        CameraError: The given lens belongs to pictures of another aspect ratio (turned, half or double ones are named).
     """
     if intrinsics is None:
         return CameraIntrinsics.from_field_of_view(width, height, DEFAULT_FOV if fov is None else fov)
     if (intrinsics.width, intrinsics.height) == (width, height):
         return intrinsics
-    if abs(intrinsics.width * height / (intrinsics.height * width) - 1.0) > _ASPECT_TOLERANCE:
+    if not _same_shape(intrinsics, width, height):
+        relation, remedy = _unlike(intrinsics, width, height)
         raise CameraError(
             f"The intrinsics are for {intrinsics.width}x{intrinsics.height}, but {source} gives {width}x{height}, "
-            "which is no resized version of it.",
-            "Calibrate at the size you use, or set the camera to the calibrated one.",
+            f"which is {relation}.",
+            remedy,
             source=source,
         )
     return intrinsics.scaled(width, height)
 
 
-def to_bgr(picture: NDArray[np.generic], source: str) -> Image:
-    """Return a picture as (H, W, 3) uint8 BGR; grey is repeated, alpha dropped, 16 bits are cut to the upper 8.
+def _same_shape(intrinsics: CameraIntrinsics, width: float, height: float) -> bool:
+    return abs(intrinsics.width * height / (intrinsics.height * width) - 1.0) <= _ASPECT_TOLERANCE
+
+
+def _unlike(intrinsics: CameraIntrinsics, width: int, height: int) -> tuple[str, str]:
+    """Return what pictures of another shape look like beside those of the lens, and what to do about it."""
+    if _same_shape(intrinsics, height, width):
+        return "a quarter turn of it", "Turn the camera or its pictures back, or calibrate with turned pictures."
+    if _same_shape(intrinsics, width, 2 * height):
+        if width > intrinsics.width:
+            return "two pictures side by side", "Cut the pictures of a stereo camera apart first."
+        return "half a picture", "Set the camera to whole pictures (progressive, not interlaced)."
+    return (
+        "no resized version of it",
+        "Calibrate at the size you use, or set the camera to the calibrated one.",
+    )
+
+
+def to_bgr(picture: NDArray[np.generic], source: str, tones: Tones | None = None) -> Image:
+    """Return a picture as (H, W, 3) uint8 BGR; grey is repeated, alpha dropped, 16 bits are scaled to 8.
+
+    Args:
+        picture: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of 8 or 16 bits.
+        source: For messages.
+        tones: How the source's 16-bit pictures are scaled; None goes by this picture alone.
 
     Raises:
         FrameReadError: The picture is empty, or no such picture (floats, two channels, ...).
@@ -67,16 +92,28 @@ def to_bgr(picture: NDArray[np.generic], source: str) -> Image:
             "Convert it to PNG or JPEG first.",
             source=source,
         )
-    if picture.dtype == np.uint16:
-        picture = picture.astype(np.uint16) >> 8
-    eight = np.ascontiguousarray(picture.astype(np.uint8, copy=False))
+    scaled = (tones or Tones(source)).to_eight_bits(picture)
+    eight = np.ascontiguousarray(scaled.astype(np.uint8, copy=False))
     if channels == 1:
         return np.repeat(eight.reshape(*eight.shape[:2], 1), 3, axis=2)
     return np.ascontiguousarray(eight[:, :, :3])
 
 
-def decode_image(path: Path) -> Image:
+def decode_image(path: Path, tones: Tones | None = None) -> Image:
     """Return the picture in a file as (H, W, 3) uint8 BGR.
+
+    Args:
+        path: The file.
+        tones: How 16-bit pictures are scaled; None goes by this picture alone.
+
+    Raises:
+        FrameReadError: The file cannot be read, is cut off, or is no picture.
+    """
+    return to_bgr(decode_values(path), str(path), tones)
+
+
+def decode_values(path: Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) -> NDArray[np.generic]:
+    """Return the picture in a file with the bits it has.
 
     OpenCV fills the missing part of a cut-off JPEG with grey and calls it a success, so the
     end marker is checked first.
@@ -96,14 +133,14 @@ def decode_image(path: Path) -> Image:
         raise FrameReadError(f"{path} is cut off: its end is missing.", "Copy it again from where it came.", path=path)
     with quiet_opencv():
         try:
-            picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
         except cv2.error as error:
             raise FrameReadError(
                 f"{path} cannot be decoded: {error.err}.", "Open it with another program and save it as PNG.", path=path
             ) from error
     if picture is None:
         raise FrameReadError(f"{path} is no picture that can be decoded.", "Save it as PNG or JPEG.", path=path)
-    return to_bgr(picture, str(path))
+    return picture
 
 
 def _is_cut_off(data: bytes) -> bool:

@@ -83,14 +83,14 @@ class VideoCamera(StoredCamera):
         # A failure is raised when its frame is read, not hidden as an early end.
         return self._last if self._failure is not None else None
 
-    def _take(self) -> tuple[Image, CameraIntrinsics]:
+    def _take(self) -> tuple[Image, CameraIntrinsics, None]:
         if self._next is None:
             failure, self._failure = self._failure, None
             self._next = self._decode()  # a reader who goes on gets what comes after the damage
             raise failure or self._unreadable(None)
         image = self._next[1]
         self._next = self._decode()  # one ahead, so that the end is known when the last frame is given
-        return image, self._intrinsics
+        return image, self._intrinsics, None
 
     def _decode(self) -> tuple[float, Image] | None:
         """Return time and picture of the next frame; None at the end, or with the failure kept for its reader."""
