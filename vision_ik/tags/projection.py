@@ -280,7 +280,7 @@ def _undistorted(lens: Floats, p: float, q: float) -> tuple[float, float]:
 
 
 def _tilt(tau_x: float, tau_y: float) -> Floats:
-    """Return the homography (3, 3) from a plane before the lens onto a tilted sensor (Scheimpflug), as OpenCV has it."""
+    """Return the homography (3, 3) onto a tilted sensor (Scheimpflug) from a plane before it, as OpenCV has it."""
     cx, sx, cy, sy = math.cos(tau_x), math.sin(tau_x), math.cos(tau_y), math.sin(tau_y)
     about_x = np.array([[1.0, 0.0, 0.0], [0.0, cx, sx], [0.0, -sx, cx]])
     about_y = np.array([[cy, 0.0, -sy], [0.0, 1.0, 0.0], [sy, 0.0, cy]])
