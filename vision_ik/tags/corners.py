@@ -1,51 +1,54 @@
-"""Sub-pixel corners of markers: straight lines through the edges of the border, intersected.
+"""Sub-pixel corners of markers: one homography through every edge of the printed pattern, with its covariance.
 
-Corner detectors look at a few pixels of a corner that is no saddle; the four edges hold far
-more. Each edge is sampled along its normals, the steps from black to white are located as
-gradient centroids, a robust line is fitted through them, and neighbouring lines meet in the
-corner. Where the lens is known the lines are fitted in undistorted coordinates, in which
-edges are straight.
+Corner detectors look at a few pixels of a corner that is no saddle; the edges hold far more,
+and where the bits are known those inside the marker hold more than its border. A search along
+the normals of the border brings the quad to within a fraction of a pixel. Then each edge of each
+cell is fitted to the pixels around it (no interpolation): level, contrast, blur and place of a
+step blurred by a Gaussian and seen by square pixels, which for a known blur is the
+maximum-likelihood estimate. The places, weighted by what the pixels' own scatter says of each,
+give the homography; edges that do not fit (covered, in glare, cut by a shadow) lose their weight.
 
-The first pass looks far and weighs steps by their square, which ignores what else is in the
-profile but is biased by up to 0.2 px where an edge runs along the pixels. The others look as
-far as the blur that the first one saw and weigh by the step itself: that centroid is exact
-for any symmetric blur, and a short profile holds little noise.
+Where the lens is known its bending of straight lines is added to the homography as a polynomial
+over the marker, so that any lens model costs the same.
 """
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_ik.tags.corner_kernels import SEGMENT_COLUMNS, map_square, read_cells, refine_one
 from vision_ik.tags.projection import project_rays, undistort
 from vision_ik.types import CameraIntrinsics, Floats, Image
 
-_ALONG = 24
-"""Profiles per edge."""
-_ENDS = 0.06
-"""Share of an edge left out at each end, where the neighbouring edge shows in the profile."""
-_ACROSS = 21
-"""Samples per profile."""
-_FIRST_REACH = 0.8
-"""[cells] Half length of the first profiles: inside the border, outside the quiet zone."""
-_LATER_REACH = 0.5
-"""[cells] Longest half length of the later profiles: blurred bits stay outside."""
-_REACH = (1.25, 6.0)
-"""[px] Bounds of the half length."""
-_BLURS = 3.0
-"""Half length of the later profiles in widths of the step (root mean square, squared weights)."""
-_LATER_PASSES = 2
-_FAINT = 0.3
-"""Share of an edge's typical strength below which a profile is left out."""
-_MAX_MOVE = 3.0
-"""[px] A corner that would move farther has lost its edge and stays."""
-_BATCH = 200
-"""Markers at a time; OpenCV's remap takes at most 32767 rows."""
+_Pattern: TypeAlias = tuple[int, NDArray[np.int64], NDArray[np.int64], bool]
+"""Cells along an edge; (n+4, n+4) cells with paper around, 1 white; edges; whether the inner ones are among them."""
+_DEGREE = 5
+"""Of the polynomial (along either axis) by which a lens bends the lines of a marker."""
+_NODES = 7
+_STALE_PX = 1.0
+"""[px] A corner that moved farther wants the lens' bending computed anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RefinedCorners:
+    """Corners moved onto the edges of their markers, and how well the picture fixes them."""
+
+    corners: Floats
+    """(N, 4, 2) [px]; as they were where ``refined`` is false."""
+    covariance: Floats
+    """(N, 8, 8) [px^2] of (x0, y0, x1, ...); NaN where ``refined`` is false."""
+    refined: NDArray[np.bool_]
+    """(N,) False where too little of the marker's edges can be followed."""
 
 
 def refine_corners(gray: Image, quads: Floats, cells: int, intrinsics: CameraIntrinsics | None = None) -> Floats:
-    """Return the corners moved onto the intersections of the border's edges.
+    """Return the corners (N, 4, 2) moved onto the border's edges, for markers whose bits are not known.
 
     Args:
         gray: (H, W) picture.
@@ -56,97 +59,120 @@ def refine_corners(gray: Image, quads: Floats, cells: int, intrinsics: CameraInt
     Returns:
         (N, 4, 2) [px]; a marker whose edges cannot be followed keeps its corners.
     """
-    if len(quads) > _BATCH:
-        parts = [refine_corners(gray, quads[i : i + _BATCH], cells, intrinsics) for i in range(0, len(quads), _BATCH)]
-        return np.concatenate(parts)
-    if not len(quads):
-        return quads
+    return refine_markers(gray, quads, cells, intrinsics).corners
+
+
+def refine_markers(
+    gray: Image,
+    quads: Floats,
+    cells: int | Sequence[Image],
+    intrinsics: CameraIntrinsics | None = None,
+) -> RefinedCorners:
+    """Move the corners of markers onto their edges and tell how sure they are.
+
+    Args:
+        gray: (H, W) picture.
+        quads: (N, 4, 2) corners [px], clockwise in the picture, in the order of the cells' corners:
+            top-left, top-right, bottom-right, bottom-left of the upright marker where its cells are given.
+        cells: Cells along an edge, border included, for markers whose bits are not known (only the
+            border is used then, black on white or white on black); or for each marker its (n, n)
+            cells with border, see :func:`vision_ik.tags.families.marker_cells`.
+        intrinsics: Lens, or None to take edges as straight in the picture.
+    """
+    quads = np.ascontiguousarray(quads, dtype=np.float64).reshape(-1, 4, 2)
+    gray = np.ascontiguousarray(gray)
+    count = len(quads)
+    if not isinstance(cells, int) and len(cells) != count:
+        raise ValueError(f"{count} markers need as many patterns, not {len(cells)}.")
+    corners, covariance = quads.copy(), np.full((count, 8, 8), np.nan)
+    refined = np.zeros(count, dtype=np.bool_)
     lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
-    picture = gray.astype(np.float32)
-    cell = np.linalg.norm(np.roll(quads, -1, axis=1) - quads, axis=2).min(axis=1) / cells
-    reach = np.clip(_FIRST_REACH * cell, 2.0, _REACH[1])
-    moved, width = _intersections(picture, quads, reach, lens, squared=True)
-    refined = _accept(moved, quads, quads)
-    reach = np.clip(np.minimum(_LATER_REACH * cell, _BLURS * width), *_REACH)
-    for _ in range(_LATER_PASSES):
-        moved, _ = _intersections(picture, refined, reach, lens, squared=False)
-        refined = _accept(moved, refined, quads)
-    return refined
+    bends = _no_bends(count) if lens is None else _bends(quads, lens)
+    for i in range(count):
+        pattern = _pattern(cells if isinstance(cells, int) else cells[i])
+        found = _refined(gray, quads[i], pattern, bends[i])
+        if found is not None and lens is not None and np.abs(found[0] - quads[i]).max() > _STALE_PX:
+            found = _refined(gray, found[0], pattern, _bends(found[0][None], lens)[0])
+        if isinstance(cells, int):
+            again = _refined(gray, *_read(gray, quads[i] if found is None else found[0], bends[i], cells))
+            found = found if again is None else again
+        if found is not None:
+            corners[i], covariance[i] = found
+            refined[i] = True
+    return RefinedCorners(corners=corners, covariance=covariance, refined=refined)
 
 
-def _accept(moved: Floats, before: Floats, start: Floats) -> Floats:
-    """Return the moved corners of the markers that stayed near where they started, the others as before."""
-    good = np.isfinite(moved).all(axis=(1, 2)) & (np.linalg.norm(moved - start, axis=2).max(axis=1) < _MAX_MOVE)
-    return np.where(good[:, None, None], moved, before)
+def _refined(gray: Image, quad: Floats, pattern: _Pattern, bend: Floats) -> tuple[Floats, Floats] | None:
+    if not (np.isfinite(quad).all() and np.isfinite(bend).all()):
+        return None
+    moved, covariance = quad.copy(), np.empty((8, 8))
+    return (moved, covariance) if refine_one(gray, moved, *pattern, bend, covariance) else None
+
+
+def _read(gray: Image, quad: Floats, bend: Floats, n: int) -> tuple[Floats, _Pattern, Floats]:
+    """Return the quad with the pattern that is seen inside."""
+    cells = np.zeros((n, n), dtype=np.uint8)
+    read_cells(gray, quad, bend, n, cells)
+    return quad, _pattern(cells), bend
 
 
 def _is_straight(intrinsics: CameraIntrinsics) -> bool:
     return intrinsics.model == "pinhole" and not np.any(intrinsics.distortion)
 
 
-def _intersections(
-    gray: NDArray[np.float32], quads: Floats, reach: Floats, lens: CameraIntrinsics | None, *, squared: bool
-) -> tuple[Floats, Floats]:
-    """Return the corners (N, 4, 2) [px] where the fitted edges meet, and the width (N,) [px] of their steps."""
-    base, normals = _edge_points(quads, lens)
-    offsets = np.linspace(-1.0, 1.0, _ACROSS) * reach[:, None]
-    at = base[:, :, :, None] + offsets[:, None, None, :, None] * normals[:, :, :, None]
-    grid = at.reshape(-1, _ACROSS, 2).astype(np.float32)
-    columns, rows = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
-    profiles = cv2.remap(gray, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    step = np.diff(profiles, axis=1).reshape(*base.shape[:3], _ACROSS - 1).astype(np.float64)
-    weight = np.maximum(step, 0.0) ** 2 if squared else step
-    strength = weight.sum(axis=3)
-    typical = np.maximum(np.median(strength, axis=2, keepdims=True), 1e-9)
-    clear = strength > _FAINT * typical  # elsewhere the edge is covered or in glare
-    total = np.where(clear, strength, 1.0)
-    middle = 0.5 * (offsets[:, 1:] + offsets[:, :-1])
-    shift = np.where(clear, np.einsum("nemk,nk->nem", weight, middle) / total, 0.0)
-    spread = np.where(clear, np.einsum("nemk,nk->nem", weight, middle**2) / total, 0.0) - shift**2
-    points = base + np.clip(shift, -reach[:, None, None], reach[:, None, None])[..., None] * normals
-    weights = np.where(clear, np.minimum(strength / typical, 1.0), 0.0)
-    width = np.sqrt(np.maximum(np.median(spread, axis=(1, 2)), 0.0))
-    if lens is None:
-        return _meet(_fit_lines(points, weights)), width
-    rays = undistort(points.reshape(-1, 2), lens).reshape(points.shape)
-    met = _meet(_fit_lines(rays, weights))
-    return project_rays(met.reshape(-1, 2), lens).reshape(met.shape), width
+def _pattern(cells: int | Image) -> _Pattern:
+    if isinstance(cells, int):
+        return cells, *_segments(bytes(cells * cells), cells, False), False
+    return len(cells), *_segments((np.asarray(cells) > 0).tobytes(), len(cells), True), True
 
 
-def _edge_points(quads: Floats, lens: CameraIntrinsics | None) -> tuple[Floats, Floats]:
-    """Return points (N, 4, M, 2) [px] along the edges, bent as the lens bends them, and the outward normals there."""
-    corners = quads if lens is None else undistort(quads.reshape(-1, 2), lens).reshape(quads.shape)
-    along = np.linspace(_ENDS, 1.0 - _ENDS, _ALONG)[:, None]
-    base = corners[:, :, None] + along * (np.roll(corners, -1, axis=1) - corners)[:, :, None]
-    if lens is not None:
-        base = project_rays(base.reshape(-1, 2), lens).reshape(base.shape)
-    tangents = np.gradient(base, axis=2)
-    # Clockwise in the picture with y down: (dy, -dx) points out of the marker.
-    normals = np.stack([tangents[..., 1], -tangents[..., 0]], axis=-1)
-    return base, normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+@lru_cache(maxsize=1024)
+def _segments(pattern: bytes, n: int, known: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the (S, columns) cell edges between black and white of a pattern on white paper.
+
+    Args:
+        pattern: (n, n) cells as bytes, 1 white.
+        n: Cells along an edge.
+        known: Whether the bits are; else only the border's edges are listed.
+    """
+    white = np.ones((n + 4, n + 4), dtype=np.int64)
+    white[2:-2, 2:-2] = np.frombuffer(pattern, dtype=np.uint8).reshape(n, n)
+    found: list[tuple[int, ...]] = []
+    for axis in (0, 1):
+        # Rows run along the edges, columns across them, with two cells of paper around.
+        step = np.diff(white if axis == 0 else white.T, axis=1)
+        for line in (0, n) if not known else range(n + 1):
+            for cell in range(n):
+                sign = int(step[cell + 2, line + 1])
+                if sign == 0:
+                    continue
+                opens = (int(0 <= c < n and step[c + 2, line + 1] == sign) for c in (cell - 1, cell + 1))
+                found.append((axis, line, cell, *opens))
+    return white, np.array(found, dtype=np.int64).reshape(-1, SEGMENT_COLUMNS)
 
 
-def _fit_lines(points: Floats, weights: Floats) -> Floats:
-    """Return (N, 4, 3) homogeneous lines a x + b y + c = 0 with (a, b) a unit normal, outliers left out."""
-    centre, normal = _fit_once(points, weights)
-    distance = np.abs(((points - centre[:, :, None]) * normal[:, :, None]).sum(axis=3))
-    spread = 1.4826 * np.median(distance, axis=2, keepdims=True) + 1e-12
-    centre, normal = _fit_once(points, weights * (distance < 3.0 * spread))
-    return np.concatenate([normal, -(centre * normal).sum(axis=2, keepdims=True)], axis=2)
+def _no_bends(count: int) -> Floats:
+    return np.zeros((count, 0, 0, 2))
 
 
-def _fit_once(points: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return centres and unit normals (N, 4, 2) of the lines with the least weighted squared distances."""
-    total = np.maximum(weights.sum(axis=2), 1e-9)[..., None]
-    centre = (weights[..., None] * points).sum(axis=2) / total
-    d = points - centre[:, :, None]
-    xx, xy, yy = ((weights * d[..., i] * d[..., j]).sum(axis=2) for i, j in ((0, 0), (0, 1), (1, 1)))
-    angle = 0.5 * np.arctan2(2.0 * xy, xx - yy) + 0.5 * np.pi  # across the axis of the greatest spread
-    return centre, np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+def _bends(quads: Floats, lens: CameraIntrinsics) -> Floats:
+    """Return the polynomials (N, 6, 6, 2) [px] by which the lens bends the lines of quads, over V and U in [-1, 1]."""
+    square, fit = _nodes()
+    rays = undistort(quads.reshape(-1, 2), lens).reshape(-1, 4, 2)
+    straight, true = np.empty((2, len(quads), len(square), 2))
+    for i in range(len(quads)):
+        map_square(quads[i], square, straight[i])
+        map_square(rays[i], square, true[i])
+    bent = project_rays(true.reshape(-1, 2), lens).reshape(true.shape)
+    side = _DEGREE + 1
+    return np.ascontiguousarray((fit @ (bent - straight)).reshape(-1, side, side, 2))
 
 
-def _meet(lines: Floats) -> Floats:
-    """Return the (N, 4, 2) points where each edge meets the one before: the corners in order."""
-    met = np.cross(np.roll(lines, 1, axis=1), lines)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return met[..., :2] / met[..., 2:]
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[Floats, Floats]:
+    """Return points (49, 2) over the square and the (36, 49) matrix that fits the polynomial to values there."""
+    nodes = -np.cos(np.pi * np.arange(_NODES) / (_NODES - 1))
+    V, U = (grid.ravel() for grid in np.meshgrid(nodes, nodes, indexing="ij"))
+    powers = np.arange(_DEGREE + 1)
+    design = (V[:, None, None] ** powers[:, None] * U[:, None, None] ** powers).reshape(len(U), -1)
+    return np.column_stack([U, V]), np.linalg.pinv(design)
