@@ -44,9 +44,12 @@ class Grabber(Protocol):
 
     mismatches: tuple[str, ...] = ()
     """Settings that were asked for and not granted, one sentence each."""
-    intrinsics: CameraIntrinsics | None = None
-    """What the device itself says of its lens."""
     shutter: Shutter = "unknown"
+
+    @property
+    def intrinsics(self) -> CameraIntrinsics | None:
+        """What the device itself says of its lens, asked for after the first picture."""
+        return None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -64,6 +67,12 @@ class Grabber(Protocol):
     def release(self) -> None:
         """Give the device back."""
         ...
+
+
+class NumberedGrabber(Grabber, Protocol):
+    """A device that tells its serial number."""
+
+    serial: str = ""
 
 
 class LiveCamera(BaseCamera):

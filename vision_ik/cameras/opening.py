@@ -12,7 +12,7 @@ from typing import cast
 
 from vision_ik.cameras.devices import NetworkStream, Webcam, stable_path
 from vision_ik.cameras.images import IMAGE_SUFFIXES, NOMINAL_RATE, ImageCamera
-from vision_ik.cameras.live import Grabber, LiveCamera
+from vision_ik.cameras.live import Grabber, LiveCamera, NumberedGrabber
 from vision_ik.cameras.override import OtherLens
 from vision_ik.cameras.settings import CameraSettings
 from vision_ik.cameras.video import VideoCamera
@@ -105,10 +105,22 @@ def _live_opener(text: str, wishes: CameraSettings) -> tuple[str, Callable[[], G
         return text, lambda: NetworkStream(text)
     scheme, colon, serial = text.partition(":")
     if colon and scheme in _DEPTH_CAMERAS and not Path(text).exists():
-        module = importlib.import_module(_DEPTH_CAMERAS[scheme])
-        make = cast("Callable[[str, CameraSettings], Grabber]", module.open_device)
-        return text, lambda: make(serial, wishes)
+        return text, _DepthOpener(_DEPTH_CAMERAS[scheme], serial, wishes)
     return text, None
+
+
+class _DepthOpener:
+    """Opens a depth camera, and later the same one again: another has another lens and stands elsewhere."""
+
+    def __init__(self, module: str, serial: str, wishes: CameraSettings) -> None:
+        make = importlib.import_module(module).open_device
+        self._make = cast("Callable[[str, CameraSettings], NumberedGrabber]", make)
+        self._serial, self._wishes = serial, wishes
+
+    def __call__(self) -> Grabber:
+        grabber = self._make(self._serial, self._wishes)
+        self._serial = grabber.serial
+        return grabber
 
 
 def _open_registered(source: str, intrinsics: CameraIntrinsics | None) -> Camera:
