@@ -1,19 +1,165 @@
-"""One target, two ways to move: a filter for each, weighed by how well it foretells the measurements.
+"""One target, several ways to move: a filter for each, weighed by how well it foretells the measurements.
 
 A still target is averaged over many frames, a moving one is followed; no single process noise
 does both. Interacting multiple models: Blom, Bar-Shalom, "The interacting multiple model algorithm
-for systems with Markovian switching coefficients", IEEE Trans. Automatic Control 33 (8), 1988.
+for systems with Markovian switching coefficients", IEEE Trans. Automatic Control 33 (8), 1988. The
+models differ in what they know to be zero (rates, accelerations); a target that begins to accelerate
+takes on the spread that model has for it, so that the zeros of the others do not pass for knowledge
+there (Yuan, Bar-Shalom, Willett et al., "A multiple IMM estimation approach with unbiased
+mixing for thrusting projectiles", IEEE Trans. AES 48 (4), 2012).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numba import njit
 
-from vision_ik.tags.pose_filter import MotionModel, PoseFilter
+from vision_ik.tags.pose_filter import (
+    POSE,
+    SPEED,
+    SURGE,
+    N,
+    add_noise,
+    advance,
+    correct,
+    linearise,
+    offset,
+    offset_pose,
+    shift,
+    solve,
+)
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
+
+_LEAST_WEIGHT = 1e-6
+"""A model that was all but excluded must be able to come back at once."""
+_STEPS = 3
+"""Gauss-Newton steps to the likeliest pose, about which a measurement is taken in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionModel:
+    """How a target may move: it stands, keeps its velocity, or keeps its acceleration."""
+
+    kind: Literal["standing", "velocity", "acceleration"] = "velocity"
+    drift: float = 0.0
+    """[m/sqrt(s)] Root density of the velocity, of a standing target: what its support gives way."""
+    angular_drift: float = 0.0
+    """[rad/sqrt(s)]"""
+    acceleration: float = 0.0
+    """[m/s^2/sqrt(Hz)] Root density of the acceleration, of a target that keeps its velocity."""
+    angular_acceleration: float = 0.0
+    """[rad/s^2/sqrt(Hz)]"""
+    speed: float = 0.0
+    """[m/s] Standard deviation of the velocity when the target begins to move so."""
+    angular_speed: float = 0.0
+    """[rad/s]"""
+    surge: float = 0.0
+    """[m/s^2] Standard deviation of the acceleration, of a target that keeps its acceleration."""
+    angular_surge: float = 0.0
+    """[rad/s^2]"""
+
+    def densities(self, decay_s: float) -> Floats:
+        """Return (3, 2) densities of the noise in rates, accelerations and jerks, linear and angular."""
+        jerk = 2.0 / decay_s  # keeps the variance of an acceleration that decays over decay_s
+        return np.array(
+            [
+                [self.drift**2, self.angular_drift**2],
+                [self.acceleration**2, self.angular_acceleration**2],
+                [jerk * self.surge**2, jerk * self.angular_surge**2],
+            ]
+        )
+
+    def spread(self) -> Floats:
+        """Return (2, 2) variances of rates and accelerations at the start, linear and angular."""
+        return np.array([[self.speed**2, self.angular_speed**2], [self.surge**2, self.angular_surge**2]])
+
+    @property
+    def freedom(self) -> int:
+        """0 when rates are zero, 1 when accelerations are, else 2."""
+        return ("standing", "velocity", "acceleration").index(self.kind)
+
+
+class Models:
+    """The models of a bank as arrays, made once.
+
+    Args:
+        models: At least one.
+        sojourn_s: Mean time a target keeps to one of them [s].
+        decay_s: Over which accelerations die away [s].
+    """
+
+    def __init__(self, models: Sequence[MotionModel], sojourn_s: float, decay_s: float) -> None:
+        self.freedom = np.array([m.freedom for m in models], dtype=np.int64)
+        self.densities = np.stack([m.densities(decay_s) for m in models])
+        self.spread = np.stack([m.spread() for m in models])
+        for k, freedom in enumerate(self.freedom):
+            self.spread[k, freedom:] = 0.0
+        self.sojourn_s = sojourn_s
+        self.decay_s = decay_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseQuadratic:
+    """What a measurement says of poses near one: its squared residual over its noise, to second order."""
+
+    position: Floats
+    """(3,) of the tag in the base frame, about which it holds [m]."""
+    rotation: Floats
+    """(3, 3)"""
+    information: Floats
+    """(6, 6) by (dp, dtheta)."""
+    slope: Floats
+    """(6,)"""
+    misfit: float
+    """Squared residual at the pose itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionState:
+    """Where a target is and how it moves, at one time."""
+
+    timestamp: float
+    """[s]"""
+    x: Floats
+    """(15,) position, velocity, body rate, acceleration, its angular like."""
+    R: Floats
+    """(3, 3) rotation in the base frame."""
+    P: Floats
+    """(18, 18) covariance."""
+    densities: Floats
+    """(3, 2) of the process noise, mean over the models."""
+    decay_s: float
+    """[s]"""
+
+    @property
+    def pose(self) -> Transform:
+        """T_base_tag."""
+        return Transform.from_parts(self.R, self.x[:3])
+
+    @property
+    def twist(self) -> Floats:
+        """(6,) (v, w) of the tag in its own frame [m/s, rad/s]."""
+        return np.concatenate([self.R.T @ self.x[3:6], self.x[6:9]])
+
+    @property
+    def covariance(self) -> Floats:
+        """(6, 6) of the pose, right perturbation, (v, w) [m, rad]."""
+        return to_tag_axes(self.R, self.P[:6, :6])
+
+    def predicted(self, timestamp: float) -> MotionState:
+        """Return the state at a later time [s]; itself at earlier ones."""
+        dt = timestamp - self.timestamp
+        if dt <= 0.0:
+            return self
+        x, R, P = self.x.copy(), self.R.copy(), self.P.copy()
+        advance(x, R, P, dt, self.decay_s)
+        add_noise(P, dt, self.densities, 1.0)
+        return MotionState(timestamp, x, R, P, self.densities, self.decay_s)
 
 
 class MotionBank:
@@ -23,87 +169,280 @@ class MotionBank:
         T_base_tag: First measured pose.
         covariance: (6, 6) of it, right perturbation, (v, w) [m, rad].
         timestamp: When it was measured [s].
-        models: At least one.
-        sojourn_s: Mean time a target keeps to one model [s].
+        models: How the target may move.
     """
 
-    def __init__(
-        self,
-        T_base_tag: Transform,
-        covariance: Floats,
-        timestamp: float,
-        models: Sequence[MotionModel],
-        sojourn_s: float,
-    ) -> None:
-        self._filters = [PoseFilter(T_base_tag, covariance, timestamp, model) for model in models]
-        self._weights = np.full(len(models), 1.0 / len(models))
-        self._sojourn_s = sojourn_s
-        self._best: PoseFilter | None = None
+    def __init__(self, T_base_tag: Transform, covariance: Floats, timestamp: float, models: Models) -> None:
+        n = len(models.freedom)
+        self._models = models
+        self._timestamp = timestamp
+        self._x, self._R, self._P = np.zeros((n, 15)), np.empty((n, 3, 3)), np.zeros((n, N, N))
+        self._x[:, :3] = T_base_tag.translation
+        self._R[:] = T_base_tag.rotation
+        self._P[:, :6, :6] = to_base_axes(T_base_tag.rotation, covariance)
+        for k in range(n):
+            for block in range(4):
+                at = SPEED + 3 * block
+                self._P[k, at : at + 3, at : at + 3] = models.spread[k, block // 2, block % 2] * np.eye(3)
+        self._weights = np.full(n, 1.0 / n)
+        self._state = self._mixture()
 
     @property
     def weights(self) -> Floats:
         """Probability of each model."""
         return self._weights
 
-    def predicted(self, timestamp: float) -> PoseFilter:
-        """Return the best single description of the target at ``timestamp`` [s]; the bank stays as it is.
+    @property
+    def state(self) -> MotionState:
+        """The best single description of the target at the newest time predicted to or measured at."""
+        return self._state
 
-        The mixture is made once a measurement: its mean moves as the mean of the moved filters would, and
-        its process noise is the mean of theirs.
+    def copy(self) -> MotionBank:
+        """Return a bank that goes on independently."""
+        twin = MotionBank.__new__(MotionBank)
+        twin.__dict__.update(self.__dict__)
+        twin._x, twin._R, twin._P = self._x.copy(), self._R.copy(), self._P.copy()
+        return twin
+
+    def turned(self, R: Floats, covariance: Floats, angular_speed: float) -> MotionBank:
+        """Return a bank at the same place that is turned to ``R`` (3, 3) and forgets how this one turned.
+
+        Args:
+            R: The rotation.
+            covariance: (3, 3) of it [rad^2].
+            angular_speed: Standard deviation of the new rate [rad/s].
         """
-        if self._best is None:
-            self._best = _blend(self._filters, self._weights).with_model(self._mean_model())
-        ahead = self._best.copy()
-        ahead.predict(timestamp)
-        return ahead
+        twin = self.copy()
+        twin._R[:] = R
+        twin._x[:, 6:9] = twin._x[:, 12:15] = 0.0
+        for at, variance in ((3, covariance), (9, angular_speed**2 * np.eye(3)), (15, np.zeros((3, 3)))):
+            twin._P[:, at : at + 3, :] = twin._P[:, :, at : at + 3] = 0.0
+            twin._P[:, at : at + 3, at : at + 3] = variance
+        twin._P[self._models.freedom == 0, 9:12, 9:12] = 0.0
+        twin._state = twin._mixture()
+        return twin
 
     def predict(self, timestamp: float) -> None:
         """Move on to ``timestamp`` [s], where the target may have changed its model meanwhile."""
-        dt = timestamp - self._filters[0].timestamp
-        n = len(self._filters)
-        leave = (1.0 - np.exp(-max(dt, 0.0) / self._sojourn_s)) * (n - 1) / n
-        transition = np.full((n, n), leave / max(n - 1, 1))
-        np.fill_diagonal(transition, 1.0 - leave)
-        joint = self._weights[:, None] * transition  # from i to j
-        arriving = joint.sum(axis=0)
-        mixed = [_blend(self._filters, joint[:, j] / arriving[j], onto=j) for j in range(n)]
-        self._filters, self._weights = mixed, arriving
-        for f in self._filters:
-            f.predict(timestamp)
-        self._best = None
+        dt = timestamp - self._timestamp
+        if dt <= 0.0:
+            return
+        m, n = self._models, len(self._weights)
+        leave = -np.expm1(-dt / m.sojourn_s) * (n - 1) / n
+        self._x, self._R, self._P, self._weights = _predict(
+            self._x, self._R, self._P, self._weights, m.freedom, m.densities, m.spread, leave, dt, m.decay_s
+        )
+        self._timestamp = timestamp
+        self._state = self._mixture()
 
-    def distance(self, T_base_tag: Transform, covariance: Floats) -> float:
-        """Return the squared Mahalanobis distance of a measurement from the model it fits best."""
-        return min(f.innovation(T_base_tag, covariance)[2] for f in self._filters)
+    def likeliest(
+        self, points: Floats, pixels: Floats, weight: Floats, lens: Floats, T_camera_base: Transform
+    ) -> PoseQuadratic | None:
+        """Return points in a picture as a quadratic form about the pose that they and the prediction agree on.
 
-    def correct(self, T_base_tag: Transform, covariance: Floats) -> None:
-        """Take in a measurement at the time predicted to."""
-        log_likelihood = np.empty(len(self._filters))
-        for k, f in enumerate(self._filters):
-            residual, S, distance = f.innovation(T_base_tag, covariance)
-            log_likelihood[k] = -0.5 * (distance + float(np.linalg.slogdet(S)[1]))
-            f.correct(residual, S)
-        likelihood = np.exp(log_likelihood - log_likelihood.max())
-        # A model that was all but excluded must be able to come back at once.
-        weights = np.maximum(self._weights * likelihood, 1e-6)
-        self._weights = weights / weights.sum()
-        self._best = None
+        Args:
+            points: (N, 3) in the tag's frame [m].
+            pixels: (N, 2) [px]
+            weight: (2N, 2N) inverse covariance of the pixels.
+            lens: Packed.
+            T_camera_base: At the time predicted to.
 
-    def _mean_model(self) -> MotionModel:
-        """Return the model whose noise variances are the means of all, by weight."""
-        models = [f.model for f in self._filters]
-        variances = np.array([(m.acceleration, m.angular_acceleration, m.speed, m.angular_speed) for m in models]) ** 2
-        mean = np.sqrt(self._weights @ variances).tolist()
-        return MotionModel(acceleration=mean[0], angular_acceleration=mean[1], speed=mean[2], angular_speed=mean[3])
+        Returns:
+            None when the target would be behind the camera.
+        """
+        position, rotation = self._state.x[:3].copy(), self._state.R.copy()
+        information, slope = np.empty((6, 6)), np.empty(6)
+        misfit = _likeliest(
+            self._state.x,
+            self._state.R,
+            self._state.P,
+            position,
+            rotation,
+            np.ascontiguousarray(T_camera_base.rotation),
+            np.ascontiguousarray(T_camera_base.translation),
+            points,
+            pixels,
+            weight,
+            lens,
+            information,
+            slope,
+        )
+        return PoseQuadratic(position, rotation, information, slope, misfit) if np.isfinite(misfit) else None
+
+    def correct(self, seen: PoseQuadratic, gate: float) -> tuple[float, float]:
+        """Take in a measurement at the time predicted to, if its squared distance is within ``gate``.
+
+        Returns:
+            Squared Mahalanobis distance from the model that it fits best, and the log-likelihood (without the
+            noise's own determinant).
+        """
+        x, R, P, weights = self._x.copy(), self._R.copy(), self._P.copy(), self._weights.copy()
+        distance, likelihood = _correct(
+            x, R, P, weights, seen.position, seen.rotation, seen.information, seen.slope, seen.misfit
+        )
+        if distance <= gate:
+            self._x, self._R, self._P, self._weights = x, R, P, weights
+            self._state = self._mixture()
+        return distance, likelihood
+
+    def _mixture(self) -> MotionState:
+        x, R, P = _mixed(self._x, self._R, self._P, self._weights)
+        densities = np.tensordot(self._weights, self._models.densities, 1)
+        return MotionState(self._timestamp, x, R, P, densities, self._models.decay_s)
 
 
-def _blend(filters: Sequence[PoseFilter], weights: Floats, onto: int | None = None) -> PoseFilter:
-    """Return one filter with mean and covariance of the mixture; its model is that of ``onto``, or the likeliest."""
-    base = filters[int(np.argmax(weights)) if onto is None else onto]
-    offsets = np.array([base.offset_of(f) for f in filters])
-    mean = weights @ offsets
-    covariance = np.zeros((12, 12))
-    for weight, f, offset in zip(weights, filters, offsets, strict=True):
-        spread = offset - mean
-        covariance += weight * (f.state_covariance + np.outer(spread, spread))
-    return base.shifted(mean, covariance)
+def to_base_axes(R: Floats, covariance: Floats) -> Floats:
+    """Turn the translation part of a (6, 6) covariance from the tag's axes; the rotation part stays in the body."""
+    turned = np.array(covariance, dtype=np.float64)
+    turned[:3] = R @ turned[:3]
+    turned[:, :3] = turned[:, :3] @ R.T
+    return turned
+
+
+def to_tag_axes(R: Floats, covariance: Floats) -> Floats:
+    """Turn the translation part of a (6, 6) covariance to the tag's axes."""
+    return to_base_axes(R.T, covariance)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mixed(x: Floats, R: Floats, P: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return mean and covariance of a mixture, in the tangent of its likeliest part."""
+    n = len(weights)
+    base = int(np.argmax(weights))
+    errors, mean, spread = np.empty((n, N)), np.zeros(N), np.empty(N)
+    for k in range(n):
+        offset(x[base], R[base], x[k], R[k], errors[k])
+        for i in range(N):
+            mean[i] += weights[k] * errors[k, i]
+    xm, Rm, Pm = x[base].copy(), R[base].copy(), np.zeros((N, N))
+    for k in range(n):
+        for i in range(N):
+            spread[i] = errors[k, i] - mean[i]
+        for i in range(N):
+            for j in range(N):
+                Pm[i, j] += weights[k] * (P[k, i, j] + spread[i] * spread[j])
+    shift(xm, Rm, mean)
+    return xm, Rm, Pm
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _predict(
+    x: Floats,
+    R: Floats,
+    P: Floats,
+    weights: Floats,
+    freedom: Floats,
+    densities: Floats,
+    spread: Floats,
+    leave: float,
+    dt: float,
+    decay_s: float,
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mix the filters as they change models, and move each on."""
+    n = len(weights)
+    xs, Rs, Ps, arriving = x.copy(), R.copy(), np.zeros_like(P), np.zeros(n)
+    share, errors, mean, off = np.empty(n), np.empty((n, N)), np.empty(N), np.empty(N)
+    for j in range(n):
+        for i in range(n):
+            stay = 1.0 - leave if i == j else leave / max(n - 1, 1)
+            share[i] = weights[i] * stay
+            arriving[j] += share[i]
+        used = POSE + 6 * (freedom[j] + 1)  # the rest is known to be zero
+        mean[:] = 0.0
+        for i in range(n):
+            share[i] /= arriving[j]
+            offset(x[j], R[j], x[i], R[i], errors[i])
+            for a in range(used):
+                mean[a] += share[i] * errors[i, a]
+        for i in range(n):
+            for a in range(used):
+                off[a] = errors[i, a] - mean[a]
+            for a in range(used):
+                for b in range(used):
+                    Ps[j, a, b] += share[i] * (P[i, a, b] + off[a] * off[b])
+            if freedom[i] < 2 and freedom[j] == 2:  # gains accelerations, with their spread
+                for a in range(SURGE, N):
+                    Ps[j, a, a] += share[i] * spread[j, 1, (a - SURGE) // 3]
+        mean[used:] = 0.0
+        shift(xs[j], Rs[j], mean)
+        advance(xs[j], Rs[j], Ps[j], dt, decay_s)
+        add_noise(Ps[j], dt, densities[j], 1.0)
+    return xs, Rs, Ps, arriving
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _likeliest(
+    x: Floats,
+    Rx: Floats,
+    P: Floats,
+    p: Floats,
+    R: Floats,
+    R_camera_base: Floats,
+    t_camera_base: Floats,
+    points: Floats,
+    pixels: Floats,
+    weight: Floats,
+    lens: Floats,
+    information: Floats,
+    slope: Floats,
+) -> float:
+    """Move (p, R) to the likeliest pose under prediction and picture; write the picture's quadratic form there."""
+    e, M, step = np.empty(6), np.empty((6, 6)), np.empty((6, 1))
+    move = np.zeros(N)
+    state = np.zeros(15)
+    for _ in range(_STEPS):
+        misfit = linearise(p, R, R_camera_base, t_camera_base, points, pixels, weight, lens, information, slope)
+        if not np.isfinite(misfit):
+            return misfit
+        # (I + Pxx information) step = Pxx slope - e, where e leads from the prediction to the pose
+        offset_pose(x[:3], Rx, p, R, e)
+        for i in range(6):
+            value = -e[i]
+            for a in range(6):
+                value += P[i, a] * slope[a]
+                M[i, a] = 0.0
+                for b in range(6):
+                    M[i, a] += P[i, b] * information[b, a]
+            M[i, i] += 1.0
+            step[i, 0] = value
+        solve(M, step)
+        for i in range(6):
+            move[i] = step[i, 0]
+        state[:3] = p
+        shift(state, R, move)
+        p[:] = state[:3]
+    return linearise(p, R, R_camera_base, t_camera_base, points, pixels, weight, lens, information, slope)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correct(
+    x: Floats,
+    R: Floats,
+    P: Floats,
+    weights: Floats,
+    p: Floats,
+    Rp: Floats,
+    information: Floats,
+    slope: Floats,
+    misfit: float,
+) -> tuple[float, float]:
+    """Take a measurement into every filter and weigh them, in place; return least distance and log-likelihood."""
+    n = len(weights)
+    logs = np.empty(n)
+    nearest = np.inf
+    for k in range(n):
+        distance, log_det = correct(x[k], R[k], P[k], p, Rp, information, slope, misfit)
+        logs[k] = np.log(weights[k]) - 0.5 * (distance + log_det)
+        nearest = min(nearest, distance)
+    top = logs.max()
+    total = 0.0
+    for k in range(n):
+        weights[k] = np.exp(logs[k] - top)
+        total += weights[k]
+    kept = 0.0
+    for k in range(n):
+        weights[k] = max(weights[k] / total, _LEAST_WEIGHT)
+        kept += weights[k]
+    for k in range(n):
+        weights[k] /= kept
+    return nearest, top + np.log(total)

@@ -1,23 +1,47 @@
-"""From single pose estimates to a target that moves: filtered, predicted, robust to flips and gaps."""
+"""From single pose estimates to a target that moves: filtered, predicted, robust to flips and gaps.
+
+A plane seen from afar has two poses that look alike. Each that the pictures allow is a hypothesis
+with a bank of motion models of its own, and pays for what it did not foretell: corners that do not
+fit it, and turns that it has to make to go on fitting (the wrong pose turns about as soon as the
+line of sight does, the true one need not). Evidence = likelihood of all pictures so far; the
+tempering below keeps corner errors that are the same in each frame from passing for ever more of it.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from vision_ik.tags.motion_bank import MotionBank
-from vision_ik.tags.pose_filter import MotionModel
-from vision_ik.transforms import Transform
+from vision_ik.tags.motion_bank import Models, MotionBank, MotionState, PoseQuadratic, to_base_axes
+from vision_ik.tags.sightings import (
+    Sighting,
+    angle_between,
+    chi2_limit,
+    covariance_of,
+    midway,
+    unconstrained_misfit,
+)
+from vision_ik.tags.tracker_settings import TrackerSettings
+from vision_ik.transforms import Transform, log_rotation
 from vision_ik.types import Floats, PoseEstimate, Target
 
-_PRIOR_FRAMES = 5
-"""The assumed corner noise counts like so many frames."""
+_ASSUMED_FRAMES, _MEASURED_FRAMES = 3, 30
+"""An assumed corner noise counts like so many frames, one that was measured in the picture like so many."""
 _NOISE_FRAMES = 60
 """Frames over which the corner noise is averaged."""
+_BLUNDER = 16.0
+"""Largest misfit, per two degrees of freedom, that one frame adds to the measured noise."""
 _CONFIRMED = 0.3
 """Distance of an estimate from the rejected one before it, over that from the track, below which it confirms it."""
+_NO_BARRIER = 6.0
+"""Misfit halfway between the planar solutions, beyond the better one's, below which they are one broad pose."""
+_APART = 9.0
+"""Squared Mahalanobis distance of a planar solution from the track from which it counts as another pose."""
+_HISTORY = 64
+"""States kept for questions about the past."""
 
 
 class UpdateOutcome(Enum):
@@ -34,41 +58,15 @@ class UpdateOutcome(Enum):
     """Its time stamp is not after the newest one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackerSettings:
-    """How the target may move and what is believed."""
-
-    models: tuple[MotionModel, ...] = (
-        MotionModel(acceleration=2e-3, angular_acceleration=0.01, speed=0.01, angular_speed=0.05),
-        MotionModel(acceleration=0.07, angular_acceleration=0.01, speed=0.3, angular_speed=0.05),
-        MotionModel(acceleration=0.07, angular_acceleration=0.5, speed=0.3, angular_speed=1.0),
-        MotionModel(acceleration=2.0, angular_acceleration=6.0, speed=1.0, angular_speed=3.0),
-    )
-    """A target that stands or goes on steadily; one that is pushed about; one that is also turned about; one that
-    a hand waves, or that a hand-held camera sees."""
-    sojourn_s: float = 2.0
-    """[s] Mean time between changes from one to another."""
-    gate: float = 22.46
-    """Largest squared Mahalanobis distance of an accepted estimate; 99.9 % of chi2 with 6 degrees of freedom."""
-    rejections: int = 5
-    """After so many rejected estimates in a row the target has jumped: start anew."""
-    lost_after_s: float = 1.0
-    """[s] Without an accepted estimate the track is given up."""
-    decided: float = 10.0
-    """Log-likelihood by which one planar solution must lead the other before the other is dropped."""
-    pixel_sigma: float = 0.3
-    """[px] Corner noise that the covariances of the estimates assume."""
-    least_pixel_sigma: float = 0.05
-    """[px] Corner noise believed at least, however well the corners fit."""
-
-
 @dataclass(slots=True)
 class _Track:
     """One hypothesis about the target; several exist while the planar ambiguity is open."""
 
     bank: MotionBank
     cost: float = 0.0
-    """Sum of squared reprojection errors over sigma^2: minus twice the log-likelihood."""
+    """Minus twice the log-likelihood."""
+    frames: int = 0
+    """For how long it has been weighed against the others."""
     outcome: UpdateOutcome = UpdateOutcome.STARTED
     """Of the newest estimate."""
 
@@ -81,7 +79,7 @@ class TargetTracker:
         T_tag_target: Where the goal is, seen from the tag.
         camera_covariance: (6, 6) of the camera's calibration (right perturbation), or None. It is
             the same in each frame, so it is added to the result and does not average out.
-        settings: Motion model, gates.
+        settings: Motion models, gates; see :meth:`TrackerSettings.steady` and ``responsive``.
     """
 
     def __init__(
@@ -94,27 +92,50 @@ class TargetTracker:
     ) -> None:
         self.name = name
         self.settings = settings or TrackerSettings()
+        s = self.settings
+        self._models = Models(s.models, s.sojourn_s, s.decay_s)
+        self._turning_s = max(model.angular_speed for model in s.models)
         self._T_tag_target = T_tag_target or Transform.identity()
         self._camera_covariance = camera_covariance
         self._T_camera_tag = Transform.identity()
         self._tracks: list[_Track] = []
+        self._history: deque[MotionState] = deque(maxlen=_HISTORY)
+        self._settled = False
         self._last_seen = -np.inf
         self._newest = -np.inf
         self._rejected = 0
         self._stray: Transform | None = None
         """T_base_tag of the newest estimate when it was rejected."""
-        self._frames = 0
-        self._variance_ratio = 1.0
-        """Of the corners' noise, as their fit shows it, over the one assumed."""
+        self._noise_frames = 0
+        self._noise_ratio = 1.0
+        """Variance of the corners' noise, as their fit shows it, over the one stated."""
+        self._bias = np.zeros((6, 6))
+        """Covariance of the pose, base axes, from corner errors that are the same in each frame."""
+        self._lens = np.zeros((6, 6))
+        """Covariance of the pose, tag's axes, from the uncertainty of the lens."""
+        self._bias_share = 0.0
+        """Variance of these errors over that of the corners' noise."""
 
     @property
     def last_seen(self) -> float:
         """Time [s] of the newest accepted estimate; -inf before the first."""
         return self._last_seen
 
+    @property
+    def settled(self) -> bool:
+        """Whether the planar ambiguity is narrowed down far enough for the target to be reported."""
+        return self._settled
+
+    @property
+    def doubt_rad(self) -> float:
+        """Rotation error [rad], root mean square, that the planar ambiguity leaves open."""
+        return float(np.sqrt(np.trace(self._ambiguity()[3:, 3:])))
+
     def reset(self) -> None:
         """Forget the target."""
         self._tracks = []
+        self._history.clear()
+        self._settled = False
         self._last_seen = -np.inf
 
     def update(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
@@ -127,130 +148,260 @@ class TargetTracker:
         if estimate.timestamp <= self._newest:
             return UpdateOutcome.IGNORED
         self._newest = estimate.timestamp
-        self._measure_noise(estimate)
+        seen = Sighting(estimate, T_base_camera, self._noise_ratio)
+        self._lens = np.zeros((6, 6)) if estimate.lens_covariance is None else estimate.lens_covariance
         lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
-        if not self._tracks or lost or self._jumped(estimate, T_base_camera):
-            return self._start(estimate, T_base_camera)
-        self._doubt(estimate, T_base_camera)
+        if not self._tracks or lost or self._jumped(seen):
+            return self._start(seen)
+        for track in self._tracks:
+            self._correct(track, seen)
         self._weigh()
-        outcome = self._tracks[0].outcome
-        if outcome is UpdateOutcome.REJECTED:
+        leader = self._tracks[0]
+        if leader.outcome is UpdateOutcome.REJECTED:
             self._rejected += 1
-            self._stray = T_base_camera @ estimate.T_camera_tag
-            return self._start(estimate, T_base_camera) if self._rejected >= self.settings.rejections else outcome
+            self._stray = seen.poses[0]
+            return self._start(seen) if self._rejected >= self.settings.rejections else leader.outcome
         self._rejected = 0
         self._stray = None
-        self._seen(estimate)
-        return outcome
+        self._doubt(seen)
+        self._note(seen)
+        return leader.outcome
 
-    def _jumped(self, estimate: PoseEstimate, T_base_camera: Transform) -> bool:
+    def distance(self, estimate: PoseEstimate, T_base_camera: Transform) -> float:
+        """Return the share of good estimates of this target that lie nearer to the prediction than this one; 0 to 1.
+
+        It tells whose estimate this is when two tags share an id. 1 when nothing is tracked.
+        """
+        if not self._tracks or estimate.timestamp - self._last_seen > self.settings.lost_after_s:
+            return 1.0
+        seen = Sighting(estimate, T_base_camera, self._noise_ratio)
+        nearest = np.inf
+        for track in self._tracks:
+            bank = track.bank.copy()
+            bank.predict(estimate.timestamp)
+            fit = seen.near(bank)
+            if fit is not None:
+                nearest = min(nearest, bank.correct(fit[0], np.inf)[0])
+        return nearest / chi2_limit(self.settings.gate, seen.dimension)
+
+    def predict(self, timestamp: float) -> Target | None:
+        """Return the target as it will be, or was, at ``timestamp`` [s].
+
+        Past times are answered from the newest estimate that is not after them, as it was then.
+
+        Returns:
+            None when the target was never seen, is lost, when its planar ambiguity is not settled yet (see
+            `settled`), or when the past asked for is forgotten.
+        """
+        if not self._settled or timestamp - self._last_seen > self.settings.lost_after_s:
+            return None
+        known = next((state for state in reversed(self._history) if state.timestamp <= timestamp), None)
+        if known is None:
+            return None
+        ahead = known.predicted(timestamp)
+        R = ahead.R
+        covariance = to_base_axes(R.T, ahead.P[:6, :6] + self._bias + self._ambiguity()) + self._lens
+        Ad = self._T_tag_target.inv().adjoint()
+        if self._camera_covariance is not None:
+            Ad_tag_camera = self._T_camera_tag.inv().adjoint()
+            covariance = covariance + Ad_tag_camera @ self._camera_covariance @ Ad_tag_camera.T
+        return Target(
+            name=self.name,
+            timestamp=timestamp,
+            T_base_target=ahead.pose @ self._T_tag_target,
+            twist=Ad @ ahead.twist,
+            covariance=Ad @ covariance @ Ad.T,
+            age=max(0.0, timestamp - min(known.timestamp, self._last_seen)),
+        )
+
+    # -- hypotheses -----------------------------------------------------------
+
+    def _start(self, seen: Sighting) -> UpdateOutcome:
+        """Begin with each planar solution that the picture allows."""
+        s = self.settings
+        self._stray, self._rejected, self._settled = None, 0, False
+        self._history.clear()
+        misfits = [seen.misfit(k, s.pixel_sigma) for k in range(len(seen.poses))]
+        if not self._noise_frames:
+            best = min(misfits)
+            self._measure_noise(seen, best)
+        broad = self._between(seen, min(misfits))
+        if broad is not None:
+            self._tracks = [broad]
+        else:
+            self._tracks = [
+                _Track(
+                    bank=MotionBank(pose, seen.covariance(k), seen.timestamp, self._models),
+                    cost=self._bounded(misfits[k]) + self._unlikely(pose.rotation),
+                )
+                for k, pose in enumerate(seen.poses)
+            ]
+        self._weigh()
+        self._note(seen)
+        return UpdateOutcome.STARTED
+
+    def _between(self, seen: Sighting, least: float) -> _Track | None:
+        """Return one broad track when nothing in the picture parts the two solutions: seen nearly from the front."""
+        if len(seen.poses) < 2:
+            return None
+        middle, half = midway(*seen.poses)
+        fit = seen.at(middle)
+        if fit is None or float(np.linalg.norm(half)) > 0.5:
+            return None
+        # The best that this rotation allows, wherever the tag is.
+        A, b = fit.information[:3, :3], fit.slope[:3]
+        move = np.linalg.solve(A, b)
+        if fit.misfit - float(b @ move) - least > _NO_BARRIER:
+            return None
+        covariance = covariance_of(fit)
+        covariance[3:, 3:] += np.outer(half, half)
+        place = Transform.from_parts(middle.rotation, middle.translation + move)
+        return _Track(bank=MotionBank(place, covariance, seen.timestamp, self._models))
+
+    def _correct(self, track: _Track, seen: Sighting) -> None:
+        """Feed one hypothesis with the estimate as it sees it, if it fits."""
+        track.bank.predict(seen.timestamp)
+        track.frames += 1
+        gate = chi2_limit(self.settings.gate, seen.dimension)
+        found = seen.near(track.bank)
+        if found is None:
+            track.cost += 2.0 * self.settings.decided
+            track.outcome = UpdateOutcome.REJECTED
+            return
+        fit, solution = found
+        distance, likelihood = track.bank.correct(fit, gate)
+        if distance > gate:
+            # Pays what an estimate at the gate would, and some: an outlier shall not decide.
+            track.cost += -2.0 * likelihood - distance + gate + self.settings.decided
+            track.outcome = UpdateOutcome.REJECTED
+            return
+        track.cost += -2.0 * likelihood
+        if seen.dimension == 6:
+            track.cost += self._bounded(seen.misfit(solution, self.settings.pixel_sigma))
+        track.outcome = UpdateOutcome.FLIPPED if solution else UpdateOutcome.ACCEPTED
+        if track is self._tracks[0]:
+            self._learn_noise(seen, fit, solution)
+
+    def _weigh(self) -> None:
+        """Put the likeliest hypothesis first, drop those that are out of the question or no other than the first."""
+        before = self._tracks[0]
+        self._tracks.sort(key=lambda track: track.cost)
+        leader = self._tracks[0]
+        if leader is not before:
+            self._history.clear()
+            self._settled = False
+        kept = [leader]
+        for track in self._tracks[1:]:
+            if self._lead_over(track) <= 1.2 * self.settings.decided and not _same(leader.bank.state, track.bank.state):
+                kept.append(track)
+        self._tracks = kept
+        least = leader.cost
+        for track in kept:
+            track.cost -= least
+
+    def _lead_over(self, track: _Track) -> float:
+        """Return by how much log-likelihood the first hypothesis leads this one.
+
+        Over n frames the mean of a corner error has the variance sigma^2 / n + bias^2, not sigma^2 / n.
+        """
+        lead = 0.5 * (track.cost - self._tracks[0].cost)
+        return lead / (1.0 + track.frames * self._bias_share)
+
+    def _doubt(self, seen: Sighting) -> None:
+        """Add the mirrored pose as a hypothesis where the picture allows it, far behind the first.
+
+        Far behind, as the pictures until now spoke for the first; but if they go on speaking for the other, as
+        after a tag was turned through the view from the front, it will lead in the end.
+        """
+        leader = self._tracks[0]
+        if len(self._tracks) > 1 or len(seen.poses) < 2:
+            return
+        s = self.settings
+        angles = [angle_between(leader.bank.state.R, pose.rotation) for pose in seen.poses]
+        near, far = (0, 1) if angles[0] <= angles[1] else (1, 0)
+        sigma = s.pixel_sigma
+        if seen.misfit(far, sigma) - seen.misfit(near, sigma) > 2.0 * s.decided:
+            return
+        pose = seen.poses[far]
+        w = log_rotation(leader.bank.state.R.T @ pose.rotation)
+        if float(w @ np.linalg.solve(leader.bank.state.P[3:6, 3:6], w)) < _APART:
+            return
+        bank = leader.bank.turned(np.array(pose.rotation), seen.covariance(far)[3:, 3:], self._turning_s)
+        self._tracks.append(_Track(bank=bank, cost=leader.cost + 2.0 * s.decided, outcome=UpdateOutcome.ACCEPTED))
+
+    def _ambiguity(self) -> Floats:
+        """Return the (6, 6) spread of the other hypotheses about the first, base axes."""
+        spread = np.zeros((6, 6))
+        if len(self._tracks) < 2:
+            return spread
+        leads = np.array([self._lead_over(track) for track in self._tracks])
+        weights = np.exp(-leads)
+        weights /= weights.sum()
+        first = self._tracks[0].bank.state
+        for weight, track in zip(weights[1:], self._tracks[1:], strict=True):
+            other = track.bank.state
+            e = np.concatenate([other.x[:3] - first.x[:3], log_rotation(first.R.T @ other.R)])
+            spread += weight * np.outer(e, e)
+        return spread
+
+    def _jumped(self, seen: Sighting) -> bool:
         """Return whether this estimate confirms the one rejected before: the target was put elsewhere.
 
         Filtering across such a jump would turn it into a velocity, and the prediction would run away.
         """
         if self._stray is None:
             return False
-        T_base_tag = T_base_camera @ estimate.T_camera_tag
-        from_track = self._tracks[0].bank.predicted(estimate.timestamp).pose.distance_to(T_base_tag)[0]
-        return T_base_tag.distance_to(self._stray)[0] < _CONFIRMED * from_track
+        from_track = self._tracks[0].bank.state.predicted(seen.timestamp).pose.distance_to(seen.poses[0])[0]
+        return seen.poses[0].distance_to(self._stray)[0] < _CONFIRMED * from_track
 
-    def predict(self, timestamp: float) -> Target | None:
-        """Return the target as it will be at ``timestamp`` [s]; None when never seen, or lost."""
-        age = timestamp - self._last_seen
-        if not self._tracks or age > self.settings.lost_after_s:
-            return None
-        ahead = self._tracks[0].bank.predicted(timestamp)
-        Ad = self._T_tag_target.inv().adjoint()
-        covariance = ahead.covariance
-        if self._camera_covariance is not None:
-            Ad_tag_camera = self._T_camera_tag.inv().adjoint()
-            covariance = covariance + Ad_tag_camera @ self._camera_covariance @ Ad_tag_camera.T
-        return Target(
-            name=self.name,
-            timestamp=max(timestamp, ahead.timestamp),
-            T_base_target=ahead.pose @ self._T_tag_target,
-            twist=Ad @ ahead.twist,
-            covariance=Ad @ covariance @ Ad.T,
-            age=max(0.0, age),
-        )
+    # -- bookkeeping ----------------------------------------------------------
 
-    def _start(self, estimate: PoseEstimate, T_base_camera: Transform) -> UpdateOutcome:
-        """Begin with each planar solution that the picture allows."""
-        self._tracks, self._stray = [], None
-        for T_camera_tag, error in _solutions(estimate):
-            self._tracks.append(self._new_track(estimate, T_base_camera @ T_camera_tag, self._cost(error)))
-        self._rejected = 0
-        self._seen(estimate)
-        self._weigh()
-        return UpdateOutcome.STARTED
+    def _note(self, seen: Sighting) -> None:
+        """Keep what later questions need."""
+        self._last_seen = seen.timestamp
+        self._T_camera_tag = seen.T_camera_tag
+        self._history.append(self._tracks[0].bank.state)
+        self._settled = self._settled or self.doubt_rad <= self.settings.settled_rad
 
-    def _new_track(self, estimate: PoseEstimate, T_base_tag: Transform, cost: float) -> _Track:
+    def _learn_noise(self, seen: Sighting, fit: PoseQuadratic, solution: int) -> None:
         s = self.settings
-        return _Track(
-            bank=MotionBank(T_base_tag, estimate.covariance, estimate.timestamp, s.models, s.sojourn_s), cost=cost
-        )
-
-    def _doubt(self, estimate: PoseEstimate, T_base_camera: Transform) -> None:
-        """Feed every hypothesis; where all go against the picture, add the one that the picture prefers.
-
-        A flip for a frame leaves the rival behind again; a track that sits on the mirrored solution
-        (after a jump, say) pays for it in every frame, until the rival leads.
-        """
-        before = self._tracks[0].cost
-        for track in self._tracks:
-            self._correct(track, estimate, T_base_camera)
-        outcomes = {track.outcome for track in self._tracks}
-        if UpdateOutcome.FLIPPED in outcomes and UpdateOutcome.ACCEPTED not in outcomes:
-            cost = before + self.settings.decided + self._cost(estimate.reprojection_error)
-            self._tracks.append(self._new_track(estimate, T_base_camera @ estimate.T_camera_tag, cost))
-
-    def _correct(self, track: _Track, estimate: PoseEstimate, T_base_camera: Transform) -> None:
-        """Feed one hypothesis with the solution that fits it, if any does."""
-        track.bank.predict(estimate.timestamp)
-        covariance = estimate.covariance * self._variance_ratio
-        solutions = _solutions(estimate)
-        fits = [track.bank.distance(T_base_camera @ T, covariance) for T, _ in solutions]
-        k = int(np.argmin(fits))
-        if fits[k] > self.settings.gate:
-            track.cost += self.settings.decided
-            track.outcome = UpdateOutcome.REJECTED
-            return
-        track.bank.correct(T_base_camera @ solutions[k][0], covariance)
-        track.cost += self._cost(solutions[k][1])
-        track.outcome = UpdateOutcome.FLIPPED if k else UpdateOutcome.ACCEPTED
-
-    def _weigh(self) -> None:
-        """Put the likeliest hypothesis first and drop the others once that is certain."""
-        self._tracks.sort(key=lambda track: track.cost)
-        best = self._tracks[0].cost
-        self._tracks = [track for track in self._tracks if track.cost - best <= 2.0 * self.settings.decided]
-        for track in self._tracks:
-            track.cost -= best
-
-    def _measure_noise(self, estimate: PoseEstimate) -> None:
-        """Learn the corner noise from the misfit: four corners have two degrees of freedom more than a pose."""
-        if estimate.tag_id < 0:
+        if not seen.freedom:
             return  # a board; how many corners it has is not told here
+        misfit = unconstrained_misfit(fit) if seen.dimension > 6 else seen.misfit(solution, s.pixel_sigma)
+        self._measure_noise(seen, misfit)
+        if seen.sigma > 0.0:
+            stated = (s.corner_bias / seen.sigma) ** 2
+            self._bias_share = stated / self._noise_ratio
+            # The quadratic form is by the noise believed; the bias is part of the noise stated.
+            self._bias = self._bias_share * to_base_axes(fit.rotation, covariance_of(fit))
+
+    def _measure_noise(self, seen: Sighting, misfit: float) -> None:
+        """Learn the corner noise from the misfit: four corners have two degrees of freedom more than a pose."""
+        if not seen.freedom:
+            return
         s = self.settings
-        variance = 2.0 * estimate.reprojection_error**2
-        floor = (s.least_pixel_sigma / s.pixel_sigma) ** 2
-        self._frames += 1
-        gain = 1.0 / min(self._frames + _PRIOR_FRAMES, _NOISE_FRAMES)
-        ratio = self._variance_ratio + gain * (variance / s.pixel_sigma**2 - self._variance_ratio)
-        self._variance_ratio = max(ratio, floor)
+        stated = seen.sigma or s.pixel_sigma
+        variance = min(misfit / seen.freedom, 0.5 * _BLUNDER) * self._noise_ratio
+        prior = _MEASURED_FRAMES if seen.measured else _ASSUMED_FRAMES
+        self._noise_frames += 1
+        gain = 1.0 / min(self._noise_frames + prior, _NOISE_FRAMES)
+        ratio = self._noise_ratio + gain * (variance - self._noise_ratio)
+        self._noise_ratio = max(ratio, (s.least_pixel_sigma / stated) ** 2)
 
-    def _seen(self, estimate: PoseEstimate) -> None:
-        self._last_seen = estimate.timestamp
-        self._T_camera_tag = estimate.T_camera_tag
+    def _bounded(self, misfit: float) -> float:
+        """Return the misfit of a frame, bounded so that it does not decide alone."""
+        return min(misfit, 2.0 * self.settings.decided)
 
-    def _cost(self, reprojection_error: float) -> float:
-        """Return the sum over the four corners of (distance / sigma)^2; bounded, so that no frame decides alone."""
-        return min(4.0 * (reprojection_error / self.settings.pixel_sigma) ** 2, self.settings.decided)
+    def _unlikely(self, R: Floats) -> float:
+        """Return what a hypothesis pays for facing another way than the tag is known to."""
+        s = self.settings
+        if s.facing is None:
+            return 0.0
+        known = np.asarray(s.facing) / np.linalg.norm(s.facing)
+        return float(np.arccos(np.clip(known @ R[:, 2], -1.0, 1.0)) / s.facing_sigma) ** 2
 
 
-def _solutions(estimate: PoseEstimate) -> list[tuple[Transform, float]]:
-    """Return the planar solutions with their reprojection errors [px], the better one first."""
-    found = [(estimate.T_camera_tag, estimate.reprojection_error)]
-    if estimate.alternative is not None:
-        found.append((estimate.alternative, estimate.alternative_error))
-    return found
+def _same(a: MotionState, b: MotionState) -> bool:
+    """Return whether two hypotheses are one: nearer than their uncertainty."""
+    e = np.concatenate([b.x[:3] - a.x[:3], log_rotation(a.R.T @ b.R)])
+    return float(e @ np.linalg.solve(a.P[:6, :6] + b.P[:6, :6], e)) < 1.0
