@@ -253,7 +253,6 @@ def _accumulate(
 @_compiled
 def _fit(gray: Image, radius: float, fitted: Floats) -> float:
     """Fit the model from the first guess in place; return the crossing's standard deviation, or -1."""
-    height, width = gray.shape
     A, b, L, step, trial = np.empty((7, 7)), np.empty(7), np.empty((7, 7)), np.empty(7), np.empty(7)
     nA, nb = np.empty((7, 7)), np.empty(7)
     # The disk stays, so that squares of different steps compare.
