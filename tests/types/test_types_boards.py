@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vision_ik.transforms import Floats
-from vision_ik.types import BoardDetection, CharucoBoard, TagGridBoard, tag_corners
+from vision_ik.transforms import Floats, Transform
+from vision_ik.types import BoardDetection, CharucoBoard, TagBundle, TagGridBoard, tag_corners
 
 _DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_250)
 
@@ -117,3 +117,55 @@ def test_a_board_detection_pairs_each_point_on_the_board_with_one_in_the_picture
         BoardDetection(points_board=np.zeros((5, 3)), points_image=np.zeros((4, 2)), timestamp=0.0)
     with pytest.raises(ValueError, match="points_board must be finite"):
         BoardDetection(points_board=np.full((1, 3), np.nan), points_image=np.zeros((1, 2)), timestamp=0.0)
+
+
+def test_a_diamond_is_a_board_of_3_by_3_squares_with_ids_as_opencv_draws_it() -> None:
+    ids = (45, 7, 12, 30)
+    diamond = CharucoBoard.diamond(ids, 0.04, 0.03, "4x4_250")
+    theirs = cv2.aruco.CharucoBoard((3, 3), 0.04, 0.03, _DICTIONARY, np.array(ids))
+    assert list(diamond.markers) == list(ids)
+    for marker_id, corners in zip(ids, theirs.getObjPoints(), strict=True):
+        np.testing.assert_allclose(diamond.markers[marker_id], _flipped(corners, 0.12), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ([], "at least one tag"),
+        ([(1, Transform.identity(), 0.04), (1, Transform.identity(), 0.04)], "Tag 1 is listed twice"),
+        ([(-1, Transform.identity(), 0.04)], "-1"),
+        ([(1, Transform.identity(), 0.0)], "size of tag 1"),
+        ([(1, Transform.identity(), float("nan"))], "size of tag 1"),
+        ([(1, Transform.identity(), float("inf"))], "size of tag 1"),
+        ([(1, np.full((4, 4), np.nan), 0.04)], "NaN|finite"),
+    ],
+)
+def test_a_bundle_that_cannot_be_is_not_made(tags: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TagBundle.of(tags)
+
+
+def test_every_tag_of_a_bundle_needs_a_pose_and_a_size() -> None:
+    with pytest.raises(ValueError, match=r"Tag 2 .* both a pose and a size"):
+        TagBundle(Ts_bundle_tag={1: Transform.identity()}, sizes={1: 0.04, 2: 0.04})
+
+
+def test_a_bundle_knows_whether_it_is_flat() -> None:
+    there = Transform.from_xyz_rpy((0.1, 0.02, 0.0), (0.0, 0.0, 1.0))
+    assert TagBundle.of([(0, Transform.identity(), 0.04), (1, there, 0.05)]).flat
+    assert TagBundle.of([(0, Transform.identity(), 0.04), (1, there, 0.05)]).within(Transform.exp(np.ones(6))).flat
+    for bent in ([0.1, 0, 0, 0, 0.2, 0], [0.1, 0, 0.01, 0, 0, 0], [0.1, 0, 0, np.pi, 0, 0]):
+        assert not TagBundle.of([(0, Transform.identity(), 0.04), (1, Transform.exp(bent), 0.04)]).flat
+
+
+def test_a_bundle_scales_as_a_whole_and_moves_as_a_whole() -> None:
+    there = Transform.exp([0.1, 0.02, 0.03, 0.2, 0.1, 1.0])
+    bundle = TagBundle.of([(0, Transform.identity(), 0.04), (1, there, 0.05)])
+    larger = bundle.scaled(0.0412, 0.04)
+    for tag_id, corners in bundle.markers.items():
+        np.testing.assert_allclose(larger.markers[tag_id], 1.03 * corners, atol=1e-12)
+    T_new_bundle = Transform.exp([0.3, 0.2, 0.1, 0.0, 1.0, 0.0])
+    for tag_id, corners in bundle.within(T_new_bundle).markers.items():
+        np.testing.assert_allclose(corners, T_new_bundle.apply(bundle.markers[tag_id]), atol=1e-12)
+    with pytest.raises(ValueError, match="positive and finite"):
+        bundle.scaled(0.04, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from vision_ik.errors import InvalidPoseError
 from vision_ik.tags.board_faults import shared_detector
 from vision_ik.tags.detector import TagDetector
-from vision_ik.tags.pose import estimate_pose
+from vision_ik.tags.pose import estimate_board_pose, estimate_pose
 from vision_ik.tags.projection import project
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, Frame, TagBundle, TagDetection
@@ -30,16 +30,7 @@ def detect_bundle(frame: Frame, bundle: TagBundle, *, detector: TagDetector | No
     """
     found = (detector or shared_detector(bundle.family)).detect(frame)
     tags = consistent_tags(found, bundle, frame.intrinsics)
-    if not tags:
-        return None
-    return BoardDetection(
-        points_board=np.concatenate([bundle.markers[d.tag_id] for d in tags]),
-        points_image=np.concatenate([d.corners for d in tags]),
-        timestamp=frame.timestamp,
-        tag_ids=tuple(d.tag_id for d in tags),
-        sigma=corner_sigmas(tags),
-        layout=bundle,
-    )
+    return _gathered(tags, bundle) if tags else None
 
 
 def corner_sigmas(tags: Sequence[TagDetection]) -> Floats | None:
@@ -58,7 +49,8 @@ def consistent_tags(
     """Return the tags of a bundle that agree on one pose of it, by id.
 
     Each tag proposes poses, both planar solutions of its own; the pose that most tags agree with
-    wins, and among poses with as many the one that fits best.
+    wins, and among poses with as many the one that fits best. Its tags then give the pose that
+    all are held against.
     """
     known = [d for d in found if d.tag_id in bundle.markers]
     if len(known) < 2:
@@ -70,6 +62,10 @@ def consistent_tags(
             misfit = _misfit(T_camera_bundle, known, bundle.markers, intrinsics) / (1.0 + reach)
             if _rank(misfit) > _rank(best):
                 best = misfit
+    voters = [d for d, miss in zip(known, best, strict=True) if miss < _MAX_MISFIT]
+    pose = estimate_board_pose(_gathered(voters, bundle), intrinsics) if len(voters) > 1 else None
+    if pose is not None:
+        best = _misfit(pose.T_camera_tag, known, bundle.markers, intrinsics)
     chosen: dict[int, int] = {}
     for i in np.flatnonzero(best < _MAX_MISFIT).tolist():
         tag_id = known[i].tag_id
@@ -87,6 +83,17 @@ def bundle_poses(detection: TagDetection, bundle: TagBundle, intrinsics: CameraI
     T_tag_bundle = bundle.Ts_bundle_tag[detection.tag_id].inv()
     both = [pose.T_camera_tag] if pose.alternative is None else [pose.T_camera_tag, pose.alternative]
     return [T_camera_tag @ T_tag_bundle for T_camera_tag in both]
+
+
+def _gathered(tags: Sequence[TagDetection], bundle: TagBundle) -> BoardDetection:
+    return BoardDetection(
+        points_board=np.concatenate([bundle.markers[d.tag_id] for d in tags]),
+        points_image=np.concatenate([d.corners for d in tags]),
+        timestamp=tags[0].timestamp,
+        tag_ids=tuple(d.tag_id for d in tags),
+        sigma=corner_sigmas(tags),
+        layout=bundle,
+    )
 
 
 def _misfit(
