@@ -1,48 +1,43 @@
 """What the lens does: intrinsics from views of a flat board, with an uncertainty that holds.
 
-OpenCV finds the optimum; its standard deviations come out two to three times too small on real
-pictures, because the corners of a view err together. Here the shape of the covariance comes from
-the Jacobian and its size from how far calibrations of random halves of the views lie apart.
+OpenCV finds the optimum of a model that is given; its standard deviations come out several times too
+small on real pictures, because the corners of a view err together. Here the model is chosen by how
+well it predicts views it has not seen (:mod:`calibration.lens_choice`), and the uncertainty comes
+from how far the views disagree (:mod:`calibration.lens_spread`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from calibration import checks
-from calibration.lens_fit import LensFit, calibrate_lens, held_out_residuals
+from calibration import lens_views
+from calibration.lens_advice import NextView, advise, picture_sigma, region_name
+from calibration.lens_choice import MODELS, LensCandidate, Trial, choose, is_worse, try_model
+from calibration.lens_fit import LensFit, fit_lens
+from calibration.lens_spread import honest_covariance
+from calibration.lens_terms import View, prepare
+from calibration.lens_views import LensView
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, LensModel
 
+LensChoice: TypeAlias = LensModel | Literal["auto"]
 _FEWEST_VIEWS = 4
-_HALVINGS = 6
-"""Random splits of the views into halves; each gives one sample per parameter."""
-_GRID = (8, 6)
-"""Cells of the picture whose share with corners in them is the coverage."""
 _GOOD_COVERAGE = 0.6
 _GOOD_VIEWS = 10
-_SAME_PX = 1.0
-"""Views whose common corners moved less on average are the same picture twice."""
-_BLURRED_RATIO = 3.0
-"""Views whose residual is this many times the median (and above the floor below) are left out."""
-_BLURRED_FLOOR = 0.5
-"""[px]"""
+_GOOD_TILT = np.deg2rad(20.0)
+_GOOD_TILTED = 3
+"""Views that should be tilted by more."""
 _LARGEST_FOCAL_SIGMA = 0.05
 """Relative; beyond, the views say nothing useful about the focal length."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LensView:
-    """How one view fits the lens."""
-
-    used: bool
-    reason: str
-    """Why it was left out; empty when used."""
-    rms: float
-    """[px] Root mean square distance between corners and their projection; NaN when left out before the fit."""
+_BENT = 1e-3
+"""Bend over the board's half length from which it is worth a word."""
+_ROUNDS = 3
+"""Of leaving out views that miss the lens."""
+_ADVISED = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -54,12 +49,26 @@ class IntrinsicsResult:
     rms: float
     """[px] Over the used views."""
     held_out_rms: float
-    """[px] Over views the lens was not computed from: each half of the views judges the other's lens."""
+    """[px] Over views the lens was not computed from: it is fitted ten times to nine tenths of them."""
     inflation: float
-    """By how much the spread between halves exceeds what independent corner noise explains (in sigma)."""
+    """By how much the spread between views exceeds what independent corner noise explains (in sigma)."""
+    picture_sigma: float
+    """[px] Uncertainty of where the lens puts a ray, root mean square over the whole picture."""
+    candidates: tuple[LensCandidate, ...]
+    """The models that were tried, simplest first."""
+    board_bend: Floats
+    """(3,) [m] Height of the board's middle line ends (xx), diagonal (xy) and upright line ends (yy); 0 when flat."""
     coverage: float
     """Share of the picture, in cells of an 8x6 grid, with corners in it."""
+    coverage_map: Floats
+    """(6, 8) corners in each cell of the picture, by rows from the top."""
     views: tuple[LensView, ...]
+    detections: tuple[BoardDetection, ...]
+    """The used views, misread corners left out."""
+    residuals: Floats
+    """(M, 4) [px] Corner in the picture and its distance from the projection (u, v, du, dv), of the used views."""
+    next_views: tuple[NextView, ...]
+    """What to show next, most useful first."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -74,13 +83,21 @@ class IntrinsicsResult:
         covariance = self.intrinsics.covariance
         return float("nan") if covariance is None else float(np.sqrt(max(covariance[2, 2], covariance[3, 3])))
 
+    @property
+    def tilts_deg(self) -> Floats:
+        """Tilt (N,) of each used view [deg]."""
+        return np.array([view.tilt_deg for view in self.views if view.used])
+
 
 def calibrate_intrinsics(
     detections: Sequence[BoardDetection],
     *,
     image_size: tuple[int, int],
-    model: LensModel = "pinhole",
+    model: LensChoice = "pinhole",
     coefficients: int = 5,
+    bend: bool | None = None,
+    names: Sequence[str] | None = None,
+    edges_px: Sequence[float] | None = None,
     seed: int = 0,
 ) -> IntrinsicsResult:
     """Compute the intrinsics of a camera from views of one flat board.
@@ -91,9 +108,14 @@ def calibrate_intrinsics(
     Args:
         detections: One per picture, at least 4; 15 or more are good.
         image_size: Width and height [px].
-        model: "pinhole" or "fisheye" (equidistant, 4 coefficients).
-        coefficients: Distortion coefficients of a pinhole lens: 4, 5 or 8.
-        seed: Of the random halves.
+        model: "pinhole", "fisheye" (equidistant, 4 coefficients), or "auto": the simplest of pinhole with
+            4, 5 and 8 coefficients and fisheye that predicts unseen views as well as the best of them.
+        coefficients: Distortion coefficients where the model is "pinhole": 4, 5 or 8.
+        bend: Whether to find how the board is bent, too; None does where it predicts unseen views better.
+        names: Of the views, for what is said about them; their numbers when None.
+        edges_px: Width of the print's edges in each view, from :func:`calibration.edge_width`; blurred views
+            are then left out before the fit.
+        seed: Of the views' division for held-out errors.
 
     Raises:
         CalibrationError: Too few views, corners outside the picture, or views that leave the focal
@@ -101,112 +123,170 @@ def calibrate_intrinsics(
     """
     if model == "pinhole" and coefficients not in (4, 5, 8):
         raise ValueError(f"A pinhole lens is calibrated with 4, 5 or 8 coefficients, not {coefficients}.")
-    for i, detection in enumerate(detections):
-        _check(detection, str(i), image_size)
-    reasons = _repeated(detections)
-    used = [i for i in range(len(detections)) if i not in reasons]
-    _check_count(len(used), len(detections))
-
-    reached = calibrate_lens([detections[i] for i in used], image_size, model, coefficients)
-    limit = max(_BLURRED_FLOOR, _BLURRED_RATIO * float(np.median(reached.view_rms)))
-    blurred = {i: float(rms) for i, rms in zip(used, reached.view_rms, strict=True) if rms > limit}
-    if blurred:
-        reasons |= {
-            i: f"its corners miss the lens by {rms:.2f} px (others {limit / 3:.2f} px)" for i, rms in blurred.items()
-        }
-        used = [i for i in used if i not in blurred]
-        _check_count(len(used), len(detections))
-        reached = calibrate_lens([detections[i] for i in used], image_size, model, coefficients)
-    covariance, inflation, held_out = _honest(detections, used, reached, image_size, model, coefficients, seed)
-    intrinsics = replace(reached.intrinsics, covariance=covariance)
-    coverage = _coverage([detections[i] for i in used], image_size)
-    warnings = [f"View {i} was left out: {reason}." for i, reason in sorted(reasons.items())]
-    rms = dict(zip(used, reached.view_rms.tolist(), strict=True))
-    result = IntrinsicsResult(
-        intrinsics=intrinsics,
-        rms=float(np.sqrt(np.average(reached.view_rms**2, weights=reached.counts))),
-        held_out_rms=held_out,
-        inflation=inflation,
-        coverage=coverage,
-        views=tuple(
-            LensView(used=i in rms, reason=reasons.get(i, ""), rms=float(rms.get(i, blurred.get(i, np.nan))))
-            for i in range(len(detections))
-        ),
-        warnings=(*warnings, *_advice(len(used), coverage)),
-    )
-    _check_focal(result, len(used))
-    return result
+    called = [str(i) for i in range(len(detections))] if names is None else list(names)
+    widths = [float("nan")] * len(detections) if edges_px is None else list(edges_px)
+    if not len(called) == len(widths) == len(detections):
+        raise ValueError(f"{len(detections)} views need as many names and edge widths.")
+    for detection, name in zip(detections, called, strict=True):
+        lens_views.check(detection, name, image_size)
+    models: Sequence[tuple[LensModel, int]] = MODELS
+    if model != "auto":
+        models = [(model, 4 if model == "fisheye" else coefficients)]
+    chosen = _Selection(detections, called, widths, image_size, models)
+    trial, candidates = choose(chosen.views, image_size, models, seed=seed)
+    trial = _with_bend(chosen.views, image_size, trial, bend, seed)
+    return _result(chosen, image_size, trial, candidates)
 
 
-def _honest(
-    detections: Sequence[BoardDetection],
-    used: list[int],
-    reached: LensFit,
-    image_size: tuple[int, int],
-    model: LensModel,
-    coefficients: int,
-    seed: int,
-) -> tuple[Floats, float, float]:
-    """Return the covariance with its size from half-splits, the factor applied, and the held-out RMS [px].
+class _Selection:
+    """The views worth fitting a lens to, and why the others are not."""
 
-    Two halves of the views are independent; if each parameter vector has covariance 2 C, their
-    difference d has 4 C, and d^T C^-1 d / (4 p) estimates how much too small C is.
-    """
-    rng = np.random.default_rng(seed)
-    ratios: list[float] = []
-    residuals: list[Floats] = []
-    for _ in range(_HALVINGS):
-        order = rng.permutation(used)
-        halves = [order[: len(order) // 2].tolist(), order[len(order) // 2 :].tolist()]
-        try:
-            first, second = (
-                calibrate_lens([detections[i] for i in half], image_size, model, coefficients, start=reached.intrinsics)
-                for half in halves
+    def __init__(
+        self,
+        detections: Sequence[BoardDetection],
+        names: Sequence[str],
+        edges_px: Sequence[float],
+        image_size: tuple[int, int],
+        models: Sequence[tuple[LensModel, int]],
+    ) -> None:
+        self.names, self.edges_px = names, edges_px
+        self.reasons = lens_views.repeated(detections, names)
+        self.reasons |= lens_views.blurred(edges_px)
+        self.rms: dict[int, float] = {}
+        self.dropped: dict[int, int] = {}
+        self.detections = list(detections)
+        self._leave_out_misfits(image_size, models)
+        self.views = prepare(self.used_detections)
+
+    @property
+    def used(self) -> list[int]:
+        """Numbers of the views that are left."""
+        return [i for i in range(len(self.detections)) if i not in self.reasons]
+
+    @property
+    def used_detections(self) -> list[BoardDetection]:
+        """The views that are left, misread corners left out."""
+        return [self.detections[i] for i in self.used]
+
+    def _leave_out_misfits(self, image_size: tuple[int, int], models: Sequence[tuple[LensModel, int]]) -> None:
+        misfits: dict[int, str] = {}
+        self._check_count()
+        views = prepare(self.detections)
+        fit = _plainest_fit([views[i] for i in self.used], image_size, models)
+        for _ in range(_ROUNDS):
+            far = lens_views.far_off(fit, self.used)
+            if not far:
+                break
+            misfits |= far
+            self.rms |= {i: float(fit.view_rms[self.used.index(i)]) for i in far}
+            self.reasons |= far
+            self._check_count()
+            fit = _plainest_fit([views[i] for i in self.used], image_size, models)
+        for i in sorted(misfits):
+            mended = lens_views.without_misread(views[i], self.detections[i], fit)
+            if mended is not None:
+                self.dropped[i] = len(self.detections[i].points_board) - len(mended.points_board)
+                self.detections[i] = mended
+                del self.reasons[i]
+
+    def _check_count(self) -> None:
+        used = len(self.used)
+        if used < _FEWEST_VIEWS:
+            why = "; ".join(sorted({f"{self.names[i]}: {reason}" for i, reason in self.reasons.items()})[:4])
+            raise CalibrationError(
+                f"Only {used} of {len(self.detections)} views can be used; a lens calibration needs at least "
+                f"{_FEWEST_VIEWS}{f' ({why})' if why else ''}.",
+                "Take 15 or more, with the board tilted, in all parts of the picture.",
+                used=used,
             )
-        except CalibrationError:
-            continue  # halves of a few views may be singular: they tell nothing
-        difference = first.parameters - second.parameters
-        ratios.append(float(difference @ np.linalg.solve(reached.covariance, difference)) / (4.0 * len(difference)))
-        for fitted, other in ((first, halves[1]), (second, halves[0])):
-            residuals += [held_out_residuals(detections[i], fitted.intrinsics) for i in other]
-    if not ratios:
-        raise CalibrationError(
-            f"Halves of these {len(used)} views do not determine the lens: its uncertainty cannot be told.",
-            "Add views with the board tilted in several directions, in all parts of the picture.",
+
+
+def _plainest_fit(
+    views: Sequence[View], image_size: tuple[int, int], models: Sequence[tuple[LensModel, int]]
+) -> LensFit:
+    """Return the fit that suits most views of those with the fewest unknowns: enough to tell which views miss it."""
+    fits: list[LensFit] = []
+    failure: CalibrationError | None = None
+    for model, coefficients in models:
+        if coefficients == 8 and len(models) > 1:
+            continue
+        try:
+            fits.append(fit_lens(views, image_size, model, coefficients))
+        except CalibrationError as error:
+            failure = failure or error
+    if failure is not None and not fits:
+        raise failure
+    return min(fits, key=lambda fit: float(np.median(fit.view_rms)))
+
+
+def _with_bend(views: Sequence[View], image_size: tuple[int, int], flat: Trial, bend: bool | None, seed: int) -> Trial:
+    """Return the trial with the board's bend where that is asked for, or predicts unseen views better."""
+    if bend is False:
+        return flat
+    lens = flat.fit.intrinsics
+    try:
+        bent = try_model(
+            views,
+            image_size,
+            lens.model,
+            len(lens.distortion),
+            np.random.default_rng(seed),
+            start=flat.fit,
+            bend=True,
         )
-    # The median: one half without tilt would swamp a mean.
-    factor = max(1.0, float(np.median(ratios)))
-    held_out = float(np.sqrt(np.mean(np.concatenate(residuals))))
-    return reached.covariance * factor, float(np.sqrt(factor)), held_out
+    except CalibrationError:
+        if bend:
+            raise
+        return flat  # too few views to tell
+    return bent if bend or is_worse(flat.held_out, bent.held_out) else flat
 
 
-def _check(detection: BoardDetection, name: str, image_size: tuple[int, int]) -> None:
-    checks.check_detection(detection, name)
-    if float(np.ptp(detection.points_board[:, 2])) > 1e-9:
-        raise CalibrationError(
-            f"The board of view {name} is not flat.", "Calibrate the lens with a flat board (z = 0)."
-        )
-    low, high = detection.points_image.min(axis=0), detection.points_image.max(axis=0)
-    if (low < -1.0).any() or (high > np.array(image_size)).any():
-        size = f"{image_size[0]}x{image_size[1]}"
-        raise CalibrationError(
-            f"View {name} has corners at {high.round().tolist()} px, outside a picture of {size}.",
-            "Give the size of the pictures the corners were found in.",
-            view=name,
-        )
+def _result(
+    chosen: _Selection, image_size: tuple[int, int], trial: Trial, candidates: tuple[LensCandidate, ...]
+) -> IntrinsicsResult:
+    fit, used = trial.fit, chosen.used
+    shared, inflation = honest_covariance(fit)
+    p = len(fit.parameters)
+    intrinsics = replace(fit.intrinsics, covariance=shared[:p, :p])
+    _check_focal(intrinsics, len(used))
+    map_ = lens_views.coverage_map(chosen.used_detections, image_size)
+    coverage = float((map_ > 0).mean())
+    tilts = dict(zip(used, lens_views.tilts(chosen.views, fit).tolist(), strict=True))
+    rms = dict(zip(used, fit.view_rms.tolist(), strict=True))
+    advice = advise(chosen.views, fit, shared, inflation, count=_ADVISED)
+    return IntrinsicsResult(
+        intrinsics=intrinsics,
+        rms=float(np.sqrt(np.average(fit.view_rms**2, weights=fit.counts))),
+        held_out_rms=trial.held_out_rms,
+        inflation=inflation,
+        picture_sigma=picture_sigma(fit, shared),
+        candidates=candidates,
+        board_bend=fit.bend if len(fit.bend) else np.zeros(3),
+        coverage=coverage,
+        coverage_map=map_,
+        views=tuple(
+            LensView(
+                name=name,
+                used=i in rms,
+                reason=chosen.reasons.get(i, ""),
+                rms=float(rms.get(i, chosen.rms.get(i, np.nan))),
+                tilt_deg=float(np.rad2deg(tilts.get(i, np.nan))),
+                dropped=chosen.dropped.get(i, 0),
+                edge_px=chosen.edges_px[i],
+            )
+            for i, name in enumerate(chosen.names)
+        ),
+        detections=tuple(chosen.used_detections),
+        residuals=lens_views.residuals(chosen.views, fit),
+        next_views=tuple(advice),
+        warnings=(*_left_out(chosen), *_weak_points(chosen, fit, map_, np.array(list(tilts.values())))),
+    )
 
 
-def _check_count(used: int, given: int) -> None:
-    if used < _FEWEST_VIEWS:
-        raise CalibrationError(
-            f"Only {used} of {given} views can be used; a lens calibration needs at least {_FEWEST_VIEWS}.",
-            "Take 15 or more, with the board tilted, in all parts of the picture.",
-            used=used,
-        )
-
-
-def _check_focal(result: IntrinsicsResult, used: int) -> None:
-    relative = result.focal_sigma / float(result.intrinsics.K[0, 0])
+def _check_focal(intrinsics: CameraIntrinsics, used: int) -> None:
+    covariance = intrinsics.covariance
+    variance = np.inf if covariance is None else max(covariance[0, 0], covariance[1, 1])
+    relative = float(np.sqrt(variance)) / float(intrinsics.K[0, 0])
     if not relative < _LARGEST_FOCAL_SIGMA:
         raise CalibrationError(
             f"These {used} views leave the focal length uncertain by {relative:.0%}.",
@@ -215,34 +295,46 @@ def _check_focal(result: IntrinsicsResult, used: int) -> None:
         )
 
 
-def _repeated(detections: Sequence[BoardDetection]) -> dict[int, str]:
-    """Return the views that show the board where an earlier one does."""
-    reasons: dict[int, str] = {}
-    for i, later in enumerate(detections):
-        for j in range(i):
-            earlier = detections[j]
-            same_points = later.points_board.shape == earlier.points_board.shape and np.allclose(
-                later.points_board, earlier.points_board
-            )
-            if j not in reasons and same_points:
-                moved = np.linalg.norm(later.points_image - earlier.points_image, axis=1).mean()
-                if moved < _SAME_PX:
-                    reasons[i] = f"it repeats view {j}"
-                    break
-    return reasons
+def _left_out(chosen: _Selection) -> list[str]:
+    said = [f"View {chosen.names[i]} was left out: {reason}." for i, reason in sorted(chosen.reasons.items())]
+    return said + [
+        f"{count} misread {'corner' if count == 1 else 'corners'} of view {chosen.names[i]} were left out."
+        for i, count in sorted(chosen.dropped.items())
+    ]
 
 
-def _coverage(detections: Sequence[BoardDetection], image_size: tuple[int, int]) -> float:
-    points = np.concatenate([d.points_image for d in detections])
-    cells = np.floor(points / np.array(image_size) * np.array(_GRID)).astype(np.int64)
-    cells = np.clip(cells, 0, np.array(_GRID) - 1)
-    return len(np.unique(cells, axis=0)) / float(_GRID[0] * _GRID[1])
-
-
-def _advice(views: int, coverage: float) -> list[str]:
-    advice: list[str] = []
-    if views < _GOOD_VIEWS:
-        advice.append(f"Only {views} views: 15 or more give a surer lens.")
+def _weak_points(chosen: _Selection, fit: LensFit, coverage_map: Floats, tilts: Floats) -> list[str]:
+    said: list[str] = []
+    if len(chosen.used) < _GOOD_VIEWS:
+        said.append(f"Only {len(chosen.used)} views: 15 or more give a surer lens.")
+    coverage = float((coverage_map > 0).mean())
     if coverage < _GOOD_COVERAGE:
-        advice.append(f"Corners cover {coverage:.0%} of the picture: distortion beyond is extrapolated.")
-    return advice
+        empty = _empty_regions(coverage_map)
+        where = f" Nothing was shown at the {', '.join(empty)}." if empty else ""
+        said.append(f"Corners cover {coverage:.0%} of the picture: distortion beyond is extrapolated.{where}")
+    if (tilts > _GOOD_TILT).sum() < _GOOD_TILTED:
+        said.append(
+            f"Only {(tilts > _GOOD_TILT).sum()} views are tilted by more than {np.rad2deg(_GOOD_TILT):.0f} degrees: "
+            "the focal length comes from tilted views."
+        )
+    if len(fit.bend):
+        half = 0.5 * max(np.ptp(np.concatenate([view.points for view in chosen.views]), axis=0))
+        largest = float(np.abs(fit.bend).max())
+        if largest > _BENT * half:
+            said.append(
+                f"The board is bent by {1e3 * largest:.1f} mm, which is taken into account: glue it to something flat."
+            )
+    return said
+
+
+def _empty_regions(coverage_map: Floats) -> list[str]:
+    """Return the ninths of the picture without corners."""
+    rows, columns = coverage_map.shape
+    return [
+        region_name(i, j)
+        for i in range(3)
+        for j in range(3)
+        if not coverage_map[
+            round(i * rows / 3) : round((i + 1) * rows / 3), round(j * columns / 3) : round((j + 1) * columns / 3)
+        ].any()
+    ]

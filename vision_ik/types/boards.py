@@ -169,6 +169,10 @@ class Chessboard:
         if not 0 < self.square_m < float("inf"):
             raise ValueError(f"Square {self.square_m} m must be positive.")
 
+    def scaled(self, measured_m: float, nominal_m: float) -> Chessboard:
+        """Return the board as it came out of the printer: an edge meant to be ``nominal_m`` measures ``measured_m``."""
+        return replace(self, square_m=self.square_m * _factor(measured_m, nominal_m))
+
     @property
     def symmetric(self) -> bool:
         """Whether half a turn maps the print to itself."""
