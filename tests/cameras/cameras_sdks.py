@@ -50,6 +50,19 @@ class RsDevice:
     def get_info(self, info: str) -> str:
         return self.info[info]
 
+    def query_sensors(self) -> list[SimpleNamespace]:
+        modes = [(640, 480, 60, "bgr8"), (1280, 720, 15, "bgr8"), (1280, 720, 30, "bgr8"), (1920, 1080, 30, "yuyv")]
+        profiles = [
+            SimpleNamespace(
+                stream_type=lambda: "colour",
+                format=lambda kind=kind: kind,
+                fps=lambda rate=rate: rate,
+                as_video_stream_profile=lambda w=w, h=h: SimpleNamespace(width=lambda: w, height=lambda: h),
+            )
+            for w, h, rate, kind in modes
+        ]
+        return [SimpleNamespace(get_stream_profiles=lambda: profiles)]
+
     def first_color_sensor(self) -> RsOptions:
         if "D405" in self.info["name"]:
             raise RuntimeError("Could not find requested sensor type!")

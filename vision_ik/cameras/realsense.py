@@ -246,6 +246,17 @@ def list_devices(rs: Any) -> list[tuple[str, str]]:
     ]
 
 
+def list_sizes(rs: Any, serial: str) -> dict[tuple[int, int], tuple[float, ...]]:
+    """Return the sizes [px] that a camera gives colour in, largest first, each with its rates, fastest first."""
+    sizes: dict[tuple[int, int], set[float]] = {}
+    for sensor in _find(rs, serial).query_sensors():
+        for profile in sensor.get_stream_profiles():
+            if profile.stream_type() == rs.stream.color and profile.format() == rs.format.bgr8:
+                video = profile.as_video_stream_profile()
+                sizes.setdefault((video.width(), video.height()), set()).add(float(profile.fps()))
+    return {size: tuple(sorted(sizes[size], reverse=True)) for size in sorted(sizes, reverse=True)}
+
+
 def to_intrinsics(factory: Any, source: str) -> CameraIntrinsics:
     """Return the factory's intrinsics as ours.
 

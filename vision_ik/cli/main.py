@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "train": "Train the learned IK seeds of one arm.",
     "bench": "Measure the figures in the docs on this machine.",
     "robots": "List the arms that ship with this package, or describe one.",
+    "cameras": "List the cameras of this machine and their modes, or describe one.",
     "doctor": "Check libraries, cameras and files, and say how to mend what is wrong.",
 }
 """Each verb is the module ``vision_ik.cli.NAME``."""
