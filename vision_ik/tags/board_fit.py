@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_ik.tags.pose_kernels import fit, look_at, plane_starts, refine
-from vision_ik.tags.projection import bearings_all, pack_lens, project_all
-from vision_ik.types import CameraIntrinsics, Floats
+from vision_ik.tags.pose_kernels import fit_starts, refine
+from vision_ik.tags.pose_noise import PointFit
+from vision_ik.tags.pose_starts import look_at, plane_starts
+from vision_ik.tags.projection import bearings_all, project_all
+from vision_ik.types import Floats
 
 _LEAST = 4
 """Points below which nothing is determined."""
@@ -25,62 +27,51 @@ _GATE = 13.8
 _MEDIAN = 1.386
 """Median of the same."""
 _ROUNDS = 8
+_GATINGS = 4
 _POOR_PX = 2.0
 """[px] Robust standard deviation above which other starts are tried."""
 _SUBSETS = 24
 """Fours of points tried, of either kind."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BoardFit:
-    """The distinct poses that explain the points, best first."""
-
-    Ts: Floats
-    """(K, 4, 4) T_camera_board."""
-    costs: Floats
-    """(K,) chi-square over the points kept."""
-    Hs: Floats
-    """(K, 6, 6) Information."""
-    kept: NDArray[np.bool_]
-    """(N,) Points that were taken."""
+Kept: TypeAlias = NDArray[np.bool_]
+"""(N,) Which points are taken."""
 
 
-def fit_board(points: Floats, image: Floats, sigma: Floats, intrinsics: CameraIntrinsics) -> BoardFit | None:
+def fit_board(points: Floats, image: Floats, weights: Floats, lens: Floats) -> PointFit | None:
     """Fit the pose of points to their pixels, wrong ones left out; None when too few are left or they lie on a line.
 
     Args:
         points: (N, 3) [m], in a plane or in space.
         image: (N, 2) [px].
-        sigma: (N,) [px] Standard deviation of each coordinate.
-        intrinsics: Lens.
+        weights: (N,) [1/px] Reciprocal standard deviation of each coordinate.
+        lens: Packed lens.
     """
-    lens = pack_lens(intrinsics)
     rays = np.empty((len(points), 3))
     bearings_all(image, lens, rays)
-    seen: NDArray[np.bool_] = np.isfinite(rays[:, 2])
+    seen: Kept = np.isfinite(rays[:, 2])
     if _shape(points[seen]) is None:
         return None
-    fitted = _fit_all(points, image, sigma, lens, seen)
-    T = None if fitted is None else _settle(points, image, sigma, lens, seen, fitted.Ts[0])
-    if T is None or _scale(points, image, sigma, lens, seen, T) * np.median(sigma) ** 2 > _POOR_PX**2:
-        T = _from_subsets(points, image, sigma, lens, seen, T)
-    if T is None:
-        return None
-    for _ in range(4):
-        distance = _distances(points, image, sigma, lens, T)
-        kept = seen & (distance < _GATE * _scale(points, image, sigma, lens, seen, T))
-        if fitted is not None and np.array_equal(kept, fitted.kept):
-            break
-        fitted = _fit_all(points, image, sigma, lens, kept, T)
-        if fitted is None:
+    kept = seen
+    fitted = _fit_all(points, image, weights, lens, seen)
+    T = None if fitted is None else _settle(points, image, weights, lens, seen, fitted.Ts[0])
+    if T is None or _scale(points, image, weights, lens, seen, T) > (_POOR_PX * np.median(weights)) ** 2:
+        T = _from_subsets(points, image, weights, lens, seen, T)
+    for _ in range(_GATINGS):
+        if T is None:
             return None
-        T = fitted.Ts[0]
+        distance = _distances(points, image, weights, lens, T)
+        before, kept = kept, seen & (distance < _GATE * _scale(points, image, weights, lens, seen, T))
+        if fitted is not None and np.array_equal(kept, before):
+            return fitted
+        fitted = _fit_all(points, image, weights, lens, kept, T)
+        T = None if fitted is None else fitted.Ts[0]
     return fitted
 
 
 def _fit_all(
-    points: Floats, image: Floats, sigma: Floats, lens: Floats, kept: NDArray[np.bool_], T: Floats | None = None
-) -> BoardFit | None:
+    points: Floats, image: Floats, weights: Floats, lens: Floats, kept: Kept, T: Floats | None = None
+) -> PointFit | None:
     """Fit the points that are kept from every start there is, and from ``T``."""
     shape = _shape(points[kept])
     if shape is None:
@@ -97,9 +88,11 @@ def _fit_all(
     n = len(starts) + 1
     Ts, costs, Hs = np.empty((n, 4, 4)), np.empty(n), np.empty((n, 6, 6))
     normal = T_plane[2, :3].copy() if thickness < _THICK else np.zeros(3)
-    W = np.repeat(1.0 / sigma[kept], 2)[:, None]
-    found = fit(chosen, pixels, lens, W, np.stack(starts), normal, Ts, costs, Hs)
-    return BoardFit(Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found], kept=kept) if found else None
+    W = np.repeat(weights[kept], 2)[:, None]
+    found = fit_starts(chosen, pixels, lens, W, np.stack(starts), normal, Ts, costs, Hs)
+    if not found:
+        return None
+    return PointFit(points=chosen, image=pixels, W=W, Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found])
 
 
 def _shape(points: Floats) -> tuple[float, Floats] | None:
@@ -155,16 +148,14 @@ def _space_starts(points: Floats, image: Floats, lens: Floats) -> list[Floats]:
     return Ts
 
 
-def _settle(
-    points: Floats, image: Floats, sigma: Floats, lens: Floats, seen: NDArray[np.bool_], T: Floats
-) -> Floats | None:
+def _settle(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Kept, T: Floats) -> Floats | None:
     """Return the pose that most points agree on, near ``T``: weights of Geman and McClure, at the points' own scale."""
     T, H = T.copy(), np.empty((6, 6))
     chosen, pixels = np.ascontiguousarray(points[seen]), np.ascontiguousarray(image[seen])
     for _ in range(_ROUNDS):
-        distance = _distances(points, image, sigma, lens, T)[seen]
+        distance = _distances(points, image, weights, lens, T)[seen]
         scale = max(float(np.median(distance)) / _MEDIAN, 1.0)
-        weight = 1.0 / (1.0 + distance / (_GATE * scale)) / sigma[seen]
+        weight = 1.0 / (1.0 + distance / (_GATE * scale)) * weights[seen]
         before = T.copy()
         if not refine(chosen, pixels, lens, np.repeat(weight, 2)[:, None], T, H) < np.inf:
             return None
@@ -174,7 +165,7 @@ def _settle(
 
 
 def _from_subsets(
-    points: Floats, image: Floats, sigma: Floats, lens: Floats, seen: NDArray[np.bool_], T: Floats | None
+    points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Kept, T: Floats | None
 ) -> Floats | None:
     """Return the settled pose with the least median distance among ``T`` and those of fours of points.
 
@@ -183,7 +174,7 @@ def _from_subsets(
     rng, indices = np.random.default_rng(0), np.flatnonzero(seen)
     fours = [indices[i : i + 4] for i in range(0, len(indices) - 3, 4)][:_SUBSETS]
     fours += [rng.choice(indices, 4, replace=False) for _ in range(_SUBSETS)]
-    best, least = T, np.inf if T is None else _scale(points, image, sigma, lens, seen, T)
+    best, least = T, np.inf if T is None else _scale(points, image, weights, lens, seen, T)
     for four in fours:
         shape = _shape(points[four])
         if shape is None:
@@ -192,20 +183,20 @@ def _from_subsets(
         flat = shape[0] < _FLAT
         starts = _plane_starts(few, pixels, lens, shape[1]) if flat else _space_starts(few, pixels, lens)
         for start in starts:
-            scale = _scale(points, image, sigma, lens, seen, start)
+            scale = _scale(points, image, weights, lens, seen, start)
             if scale < least:
                 best, least = start, scale
-    return None if best is None else _settle(points, image, sigma, lens, seen, best)
+    return None if best is None else _settle(points, image, weights, lens, seen, best)
 
 
-def _distances(points: Floats, image: Floats, sigma: Floats, lens: Floats, T: Floats) -> Floats:
+def _distances(points: Floats, image: Floats, weights: Floats, lens: Floats, T: Floats) -> Floats:
     """Return the squared Mahalanobis distances (N,) of the points from their pixels, infinite where unseen."""
     uv, J = np.empty((len(points), 2)), np.empty((2 * len(points), 6))
     project_all(points, T, lens, uv, J)
-    squared = ((uv - image) ** 2).sum(axis=1) / sigma**2
+    squared = ((uv - image) ** 2).sum(axis=1) * weights**2
     return np.where(np.isfinite(squared), squared, np.inf)
 
 
-def _scale(points: Floats, image: Floats, sigma: Floats, lens: Floats, seen: NDArray[np.bool_], T: Floats) -> float:
+def _scale(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Kept, T: Floats) -> float:
     """Return the robust ratio of the points' variance to the stated one, at least 1."""
-    return max(float(np.median(_distances(points, image, sigma, lens, T)[seen])) / _MEDIAN, 1.0)
+    return max(float(np.median(_distances(points, image, weights, lens, T)[seen])) / _MEDIAN, 1.0)

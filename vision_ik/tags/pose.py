@@ -8,19 +8,22 @@ minimum of chi-square and kept; which is true is decided over time.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from vision_ik.errors import InvalidPoseError
 from vision_ik.tags.board_fit import fit_board
-from vision_ik.tags.pose_kernels import fit, plane_starts
-from vision_ik.tags.pose_noise import Noise, lens_covariance, spread
-from vision_ik.tags.projection import pack_lens, project
+from vision_ik.tags.pose_algebra import whitening
+from vision_ik.tags.pose_kernels import fit_starts, reprojection_error
+from vision_ik.tags.pose_noise import PointFit, board_variance, covariances, lens_covariance, tag_variance
+from vision_ik.tags.pose_starts import plane_starts
+from vision_ik.tags.projection import pack_lens
 from vision_ik.transforms import Transform
-from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, PoseEstimate, TagDetection, tag_corners
+from vision_ik.types import BoardDetection, CameraIntrinsics, PoseEstimate, TagDetection, tag_corners
 from vision_ik.types.vision import PointObservation
 
 DEFAULT_PIXEL_SIGMA = 0.3
 """[px] Standard deviation of a corner coordinate where nothing measured it: blur, noise and paper together."""
+_LEAST_SIGMA = 1e-3
+"""[px] No point is believed more than this."""
 _UP = np.array([0.0, 0.0, 1.0])
 """Normal of a tag."""
 
@@ -51,31 +54,20 @@ def estimate_pose(
     """
     if not 0 < size_m < np.inf or not 0 < pixel_sigma < np.inf:
         raise ValueError(f"Tag size {size_m} m and pixel sigma {pixel_sigma} px must be positive and finite.")
-    points, image, lens = tag_corners(size_m), detection.corners, pack_lens(intrinsics)
     _refuse_mirrored(detection)
-    W = np.full((8, 1), 1.0 / pixel_sigma) if detection.covariance is None else _whitening(detection)
-    starts, Ts, costs, Hs = np.empty((2, 4, 4)), np.empty((3, 4, 4)), np.empty(3), np.empty((3, 6, 6))
-    count = plane_starts(np.ascontiguousarray(points[:, :2]), image, lens, starts)
-    found = fit(points, image, lens, W, starts[:count], _UP, Ts, costs, Hs)
-    if not found:
+    noise = pixel_sigma**2 * np.eye(8) if detection.covariance is None else detection.covariance
+    seen = PointObservation(
+        points=tag_corners(size_m), pixels=detection.corners, covariance=noise, intrinsics=intrinsics
+    )
+    found = _fit_square(seen, detection.tag_id)
+    if found is None:
         raise InvalidPoseError(
             f"The corners of tag {detection.tag_id} are no picture of a square in front of this camera.",
             "Drop the detection, or check that the intrinsics belong to this camera.",
             tag_id=detection.tag_id,
         )
-    noise = Noise.of_tag(costs[0], measured=detection.covariance is not None)
-    return _estimate(
-        detection.tag_id,
-        detection.timestamp,
-        points,
-        image,
-        intrinsics,
-        W,
-        Ts[:found],
-        costs[:found],
-        Hs[:found],
-        noise,
-    )
+    variance = tag_variance(found, measured=detection.covariance is not None)
+    return _estimate(detection.tag_id, detection.timestamp, found, intrinsics, variance, seen)
 
 
 def estimate_board_pose(
@@ -99,80 +91,71 @@ def estimate_board_pose(
     """
     if not 0 < pixel_sigma < np.inf:
         raise ValueError(f"Pixel sigma {pixel_sigma} px must be positive and finite.")
-    points, image = detection.points_board, detection.points_image
-    sigma = np.full(len(points), pixel_sigma) if detection.sigma is None else np.maximum(detection.sigma, 1e-3)
-    found = fit_board(points, image, sigma, intrinsics)
+    points, image, sigma = detection.points_board, detection.points_image, detection.sigma
+    weights = 1.0 / (np.full(len(points), pixel_sigma) if sigma is None else np.maximum(sigma, _LEAST_SIGMA))
+    found = fit_board(points, image, weights, pack_lens(intrinsics))
     if found is None:
         return None
-    keep = found.kept
-    noise = Noise.of_board(found.costs[0], 2 * int(keep.sum()) - 6, measured=detection.sigma is not None)
-    W = np.repeat(1.0 / sigma[keep], 2)[:, None]
-    return _estimate(
-        -1, detection.timestamp, points[keep], image[keep], intrinsics, W, found.Ts, found.costs, found.Hs, noise
-    )
+    variance = board_variance(found, measured=sigma is not None)
+    return _estimate(-1, detection.timestamp, found, intrinsics, variance, None)
+
+
+def _fit_square(seen: PointObservation, tag_id: int) -> PointFit | None:
+    """Fit both planar solutions; None where there is none."""
+    W = np.empty((8, 8))
+    if not whitening(seen.covariance, W):
+        raise InvalidPoseError(
+            f"The covariance of the corners of tag {tag_id} is not positive definite.",
+            "Give the detector's own covariance, or None to take pixel_sigma.",
+            tag_id=tag_id,
+        )
+    lens = pack_lens(seen.intrinsics)
+    starts, Ts, costs, Hs = np.empty((2, 4, 4)), np.empty((3, 4, 4)), np.empty(3), np.empty((3, 6, 6))
+    count = plane_starts(np.ascontiguousarray(seen.points[:, :2]), seen.pixels, lens, starts)
+    found = fit_starts(seen.points, seen.pixels, lens, W, starts[:count], _UP, Ts, costs, Hs)
+    if not found:
+        return None
+    return PointFit(points=seen.points, image=seen.pixels, W=W, Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found])
 
 
 def _estimate(
     tag_id: int,
     timestamp: float,
-    points: Floats,
-    image: Floats,
+    fit: PointFit,
     intrinsics: CameraIntrinsics,
-    W: Floats,
-    Ts: Floats,
-    costs: Floats,
-    Hs: Floats,
-    noise: Noise,
-    seen: PointObservation | None = None,
+    variance: float,
+    seen: PointObservation | None,
 ) -> PoseEstimate:
-    poses = [Transform(T) for T in Ts[:2]]
-    errors = [_error(points, image, T, intrinsics) for T in poses]
-    covariances = spread(points, image, intrinsics, W, Ts[:2], costs[:2], Hs[:2], noise.variance)
+    lens = pack_lens(intrinsics)
+    poses = [Transform(T) for T in fit.Ts[:2]]
+    errors = [reprojection_error(fit.points, fit.image, T, lens) for T in fit.Ts[:2]]
+    spreads = covariances(fit, lens, variance)
     two = len(poses) > 1
-    # At a given noise; chi-square comes in ascending order, so the ratio is at most 1.
-    ambiguity = float(np.exp(-0.5 * (costs[1] - costs[0]) / noise.variance)) if two else 0.0
+    # Chi-square comes in ascending order, so the ratio is at most 1.
+    ambiguity = float(np.exp(-0.5 * (fit.costs[1] - fit.costs[0]) / variance)) if two else 0.0
     return PoseEstimate(
         tag_id=tag_id,
         timestamp=timestamp,
         T_camera_tag=poses[0],
-        covariance=covariances[0],
+        covariance=spreads[0],
         reprojection_error=errors[0],
         alternative=poses[1] if two else None,
         alternative_error=errors[1] if two else np.inf,
         ambiguity=ambiguity,
-        chi_square=float(costs[0]),
-        freedom=2 * len(points) - 6,
-        alternative_chi_square=float(costs[1]) if two else np.inf,
-        alternative_covariance=covariances[1] if two else None,
-        lens_covariance=lens_covariance(points, poses[0], intrinsics, W, Hs[0]),
+        chi_square=float(fit.costs[0]),
+        freedom=fit.freedom,
+        alternative_chi_square=float(fit.costs[1]) if two else np.inf,
+        alternative_covariance=spreads[1] if two else None,
+        lens_covariance=lens_covariance(fit, intrinsics),
         observation=seen,
     )
 
 
-def _error(points: Floats, image: Floats, T: Transform, intrinsics: CameraIntrinsics) -> float:
-    """Return the root mean square distance [px] of the points from where the pose has them."""
-    miss = project(points, T, intrinsics)[0] - image
-    return float(np.sqrt((miss * miss).sum() / len(points)))
-
-
-def _whitening(detection: TagDetection) -> Floats:
-    """Return the (8, 8) inverse of the Cholesky factor of the corners' covariance."""
-    try:
-        factor = np.linalg.cholesky(np.asarray(detection.covariance))
-    except np.linalg.LinAlgError as error:
-        raise InvalidPoseError(
-            f"The covariance of the corners of tag {detection.tag_id} is not positive definite.",
-            "Give the detector's own covariance, or None to take pixel_sigma.",
-            tag_id=detection.tag_id,
-        ) from error
-    return np.ascontiguousarray(solve_triangular(factor, np.eye(8), lower=True))
-
-
 def _refuse_mirrored(detection: TagDetection) -> None:
     """Refuse corners that run anticlockwise in the picture: only a mirror shows a tag like that."""
-    x, y = detection.corners.T
-    area = 0.5 * float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
-    if area < 0.0:
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = detection.corners.tolist()
+    # Twice the area, from the diagonals.
+    if (cx - ax) * (dy - by) - (cy - ay) * (dx - bx) < 0.0:
         raise InvalidPoseError(
             f"The corners of tag {detection.tag_id} run the wrong way round, as in a mirror.",
             "Switch off mirroring in the camera or its driver, or print the tag anew.",

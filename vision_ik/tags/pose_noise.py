@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vision_ik.tags.pose_algebra import invert_positive
+from vision_ik.tags.pose_spread import widen
 from vision_ik.tags.projection import project
 from vision_ik.transforms import Transform, log_rotation
 from vision_ik.types import CameraIntrinsics, Floats
@@ -17,62 +19,84 @@ _TRUST = {True: 20.0, False: 3.0}
 """Degrees of freedom that the stated noise counts for when it was measured in the picture, and when not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """The noise of the points, relative to what was stated."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PointFit:
+    """The distinct poses that explain points, best first."""
 
-    variance: float
-    """Factor on the stated variance."""
+    points: Floats
+    """(N, 3) [m] Those that were taken."""
+    image: Floats
+    """(N, 2) [px]"""
+    W: Floats
+    """Their weight, see :func:`vision_ik.tags.pose_kernels.linearise`."""
+    Ts: Floats
+    """(K, 4, 4) T_camera_object."""
+    costs: Floats
+    """(K,) Chi-square."""
+    Hs: Floats
+    """(K, 6, 6) Information for the stated noise."""
 
-    @classmethod
-    def of_tag(cls, chi_square: float, *, measured: bool) -> Noise:
-        """Return the level that two degrees of freedom leave: the stated one, or more where the misfit is great."""
-        trust = _TRUST[measured]
-        return cls(variance=max(1.0, (trust + chi_square) / (trust + 2.0)))
-
-    @classmethod
-    def of_board(cls, chi_square: float, freedom: int, *, measured: bool) -> Noise:
-        """Return the level that the points of a board show: the mean of its inverse gamma posterior."""
-        trust = _TRUST[measured]
-        return cls(variance=(trust + chi_square) / (trust + freedom - 2.0))
+    @property
+    def freedom(self) -> int:
+        """Numbers measured beyond the six of a pose."""
+        return 2 * len(self.points) - 6
 
 
-def spread(
-    points: Floats,
-    image: Floats,
-    intrinsics: CameraIntrinsics,
-    W: Floats,
-    Ts: Floats,
-    costs: Floats,
-    Hs: Floats,
-    variance: float,
-) -> list[Floats]:
-    """Return the covariance (6, 6) of each solution, in the tangent at it."""
-    return [variance * inverse(H) for H in Hs]
+def tag_variance(fit: PointFit, *, measured: bool) -> float:
+    """Return the factor on the stated variance of a tag's corners.
+
+    Two degrees of freedom tell little: the factor is 1 unless the misfit is great.
+    """
+    trust = _TRUST[measured]
+    return max(1.0, (trust + float(fit.costs[0])) / (trust + fit.freedom))
+
+
+def board_variance(fit: PointFit, *, measured: bool) -> float:
+    """Return the factor on the stated variance of a board's points: the mean of its inverse gamma posterior."""
+    trust = _TRUST[measured]
+    return (trust + float(fit.costs[0])) / (trust + fit.freedom - 2.0)
+
+
+def covariances(fit: PointFit, lens: Floats, variance: float) -> list[Floats]:
+    """Return the covariance (6, 6) of each solution in the tangent at it.
+
+    Args:
+        fit: Solutions.
+        lens: Packed lens.
+        variance: Factor on the stated variance of the points.
+    """
+    flat = bool(np.all(fit.points[:, 2] == fit.points[0, 2]))
+    found: list[Floats] = []
+    for T, cost, H in zip(fit.Ts, fit.costs.tolist(), fit.Hs, strict=True):
+        covariance = variance * inverse(H)
+        if flat:
+            widen(fit.points, fit.image, lens, fit.W, T, cost, variance, covariance)
+        found.append(covariance)
+    return found
 
 
 def inverse(information: Floats) -> Floats:
-    """Invert a symmetric positive matrix, with a large finite variance where it is singular."""
+    """Invert a symmetric matrix (6, 6) that is positive, with a large finite variance where it is singular."""
+    covariance = np.empty((6, 6))
+    if invert_positive(information.copy(), covariance):
+        return covariance
     values, vectors = np.linalg.eigh(information)
     inverted = 1.0 / np.maximum(values, 1.0 / _LARGE**2)
     covariance = (vectors * inverted) @ vectors.T
     return 0.5 * (covariance + covariance.T)
 
 
-def lens_covariance(points: Floats, T: Transform, intrinsics: CameraIntrinsics, W: Floats, H: Floats) -> Floats | None:
-    """Return what the uncertainty of the lens adds to that of the pose (6, 6); None where it is not known.
+def lens_covariance(fit: PointFit, intrinsics: CameraIntrinsics) -> Floats | None:
+    """Return what the uncertainty of the lens adds to that of the best pose (6, 6); None where it is not known.
 
     A lens that is off by d moves the pixels by A d, and the fit follows by ``inv(H) J' W' W A d``.
     """
     if intrinsics.covariance is None:
         return None
-    _, J = project(points, T, intrinsics)
-    J = J.reshape(-1, 6)
-    if W.shape[1] == 1:
-        J, A = J * W, _by_lens(points, T, intrinsics) * W
-    else:
-        J, A = W @ J, W @ _by_lens(points, T, intrinsics)
-    follows = inverse(H) @ J.T @ A
+    T = Transform(fit.Ts[0])
+    J, A = project(fit.points, T, intrinsics)[1].reshape(-1, 6), _by_lens(fit.points, T, intrinsics)
+    J, A = (J * fit.W, A * fit.W) if fit.W.shape[1] == 1 else (fit.W @ J, fit.W @ A)
+    follows = inverse(fit.Hs[0]) @ J.T @ A
     covariance = follows @ intrinsics.covariance @ follows.T
     return 0.5 * (covariance + covariance.T)
 

@@ -19,10 +19,11 @@ from vision_ik.types import CameraIntrinsics, Floats
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
-_STRAIGHT, _BENT, _TILTED, _FISHEYE = 0.0, 1.0, 2.0, 3.0
+STRAIGHT, _BENT, _TILTED, FISHEYE = 0.0, 1.0, 2.0, 3.0
 """Kinds of lens: no distortion, distortion, distortion and a tilted sensor, fisheye."""
-_COEFFICIENTS, _TILT, _UNTILT, _REACH = 6, 20, 29, 38
-"""Where a packed lens keeps its parts, after fx, fy, cx, cy, skew and its kind."""
+_COEFFICIENTS, _TILT, _UNTILT, REACH = 6, 20, 29, 38
+"""Where a packed lens keeps its parts, after fx, fy, cx, cy, skew and its kind; the last is the radius (a tangent,
+or for a fisheye an angle) up to which it does not fold back."""
 _WIDEST = 20.0
 """Tangent of the angle from the axis up to which a pinhole lens is searched for its fold."""
 _SCAN = 2000
@@ -38,13 +39,13 @@ def pack_lens(intrinsics: CameraIntrinsics) -> Floats:
     lens[:5] = K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1]
     lens[_COEFFICIENTS : _COEFFICIENTS + len(given)] = given
     if intrinsics.model == "fisheye":
-        lens[5] = _FISHEYE
+        lens[5] = FISHEYE
     elif np.any(given):
         lens[5] = _TILTED if np.any(given[12:]) else _BENT
     tilt = _tilt(*given[12:]) if lens[5] == _TILTED else np.eye(3)
     lens[_TILT:_UNTILT] = tilt.ravel()
-    lens[_UNTILT:_REACH] = np.linalg.inv(tilt).ravel()
-    lens[_REACH] = _reach(lens)
+    lens[_UNTILT:REACH] = np.linalg.inv(tilt).ravel()
+    lens[REACH] = _reach(lens)
     lens.setflags(write=False)
     return lens
 
@@ -116,12 +117,12 @@ def project_point(
     lens: Floats, x: float, y: float, z: float
 ) -> tuple[float, float, float, float, float, float, float, float]:
     """Return u, v [px] of a point [m] of the camera frame, and (u_x, u_y, u_z, v_x, v_y, v_z) [px/m]."""
-    if lens[5] == _FISHEYE:
+    if lens[5] == FISHEYE:
         p, px, py, pz, q, qx, qy, qz = _through_fisheye(lens, x, y, z)
     else:
         a, b, w = x / z, y / z, 1.0 / z
         p, q, pa, pb, qa, qb = a, b, 1.0, 0.0, 0.0, 1.0
-        if lens[5] != _STRAIGHT:
+        if lens[5] != STRAIGHT:
             p, q, pa, pb, qa, qb = _distort(lens, a, b)
         if lens[5] == _TILTED:
             p, q, pa, pb, qa, qb = _turn(lens[_TILT:_UNTILT], p, q, pa, pb, qa, qb)
@@ -191,7 +192,7 @@ def _bend(lens: Floats, theta: float) -> tuple[float, float]:
 @_compiled
 def _radial(lens: Floats, r: float) -> tuple[float, float]:
     """Return the distorted radius for ``r`` (a tangent, or for a fisheye an angle) and its derivative."""
-    if lens[5] == _FISHEYE:
+    if lens[5] == FISHEYE:
         return _bend(lens, r)
     r2 = r * r
     below = 1.0 + r2 * (lens[11] + r2 * (lens[12] + r2 * lens[13]))
@@ -204,7 +205,7 @@ def _radial(lens: Floats, r: float) -> tuple[float, float]:
 @_compiled
 def _reach(lens: Floats) -> float:
     """Return the radius up to which the lens does not fold back (a tangent, or for a fisheye an angle [rad])."""
-    end = math.pi if lens[5] == _FISHEYE else _WIDEST
+    end = math.pi if lens[5] == FISHEYE else _WIDEST
     for i in range(1, _SCAN + 1):
         if not _radial(lens, end * i / _SCAN)[1] > 0.0:
             low, high = end * (i - 1) / _SCAN, end * i / _SCAN
@@ -225,12 +226,12 @@ def bearings_all(pixels: Floats, lens: Floats, rays: Floats) -> None:
         q = (pixels[i, 1] - lens[3]) / lens[1]
         p = (pixels[i, 0] - lens[2] - lens[4] * q) / lens[0]
         z = 1.0
-        if lens[5] == _FISHEYE:
+        if lens[5] == FISHEYE:
             radius = math.sqrt(p * p + q * q)
             theta = _angle(lens, radius)
             share = math.sin(theta) / radius if radius > 1e-12 else 1.0
             p, q, z = p * share, q * share, math.cos(theta)
-        elif lens[5] != _STRAIGHT:
+        elif lens[5] != STRAIGHT:
             p, q = _undistorted(lens, p, q)
         far = 1.0 / math.sqrt(p * p + q * q + z * z)
         rays[i, 0], rays[i, 1], rays[i, 2] = p * far, q * far, z * far
@@ -239,7 +240,7 @@ def bearings_all(pixels: Floats, lens: Floats, rays: Floats) -> None:
 @_compiled
 def _angle(lens: Floats, radius: float) -> float:
     """Return the r for which the lens shows ``radius``, the nearest it reaches: Newton inside a bracket."""
-    low, high = 0.0, lens[_REACH]
+    low, high = 0.0, lens[REACH]
     r = min(radius, high)
     for _ in range(60):
         bent, slope = _radial(lens, r)
@@ -253,7 +254,7 @@ def _angle(lens: Floats, radius: float) -> float:
         r -= miss / slope
         if not low < r < high:
             r = 0.5 * (low + high)
-    if lens[5] == _FISHEYE and abs(_radial(lens, r)[0] - radius) > _EXACT:
+    if lens[5] == FISHEYE and abs(_radial(lens, r)[0] - radius) > _EXACT:
         return math.nan
     return r
 
@@ -262,7 +263,7 @@ def _angle(lens: Floats, radius: float) -> float:
 def _undistorted(lens: Floats, p: float, q: float) -> tuple[float, float]:
     """Return the ray (a, b, 1) seen at the normalised coordinates (p, q), NaN when there is none: Newton's method."""
     if lens[5] == _TILTED:
-        p, q, _, _, _, _ = _turn(lens[_UNTILT:_REACH], p, q, 1.0, 0.0, 0.0, 1.0)
+        p, q, _, _, _, _ = _turn(lens[_UNTILT:REACH], p, q, 1.0, 0.0, 0.0, 1.0)
     radius = math.sqrt(p * p + q * q)
     share = _angle(lens, radius) / radius if radius > 1e-12 else 1.0
     a, b = p * share, q * share
@@ -270,7 +271,7 @@ def _undistorted(lens: Floats, p: float, q: float) -> tuple[float, float]:
         s, t, pa, pb, qa, qb = _distort(lens, a, b)
         s, t = s - p, t - q
         determinant = pa * qb - pb * qa
-        if not determinant > 0.0 or a * a + b * b > lens[_REACH] ** 2 * (1.0 + 1e-12):
+        if not determinant > 0.0 or a * a + b * b > lens[REACH] ** 2 * (1.0 + 1e-12):
             break
         if abs(s) + abs(t) < _EXACT * (1.0 + radius):
             return a, b
