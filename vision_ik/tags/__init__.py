@@ -1,7 +1,12 @@
 """Markers: finding them, their poses, boards of them, and printing them."""
 
+from vision_ik.tags.board_faults import explain_missing_board as explain_missing_board
+from vision_ik.tags.boards import BoardFinder as BoardFinder
 from vision_ik.tags.boards import detect_board as detect_board
+from vision_ik.tags.bundle_learning import LearnedBundle as LearnedBundle
+from vision_ik.tags.bundle_learning import learn_bundle as learn_bundle
 from vision_ik.tags.detector import TagDetector as TagDetector
+from vision_ik.tags.diamonds import find_diamonds as find_diamonds
 from vision_ik.tags.dictionaries import MarkerDictionary as MarkerDictionary
 from vision_ik.tags.dictionaries import load_dictionary as load_dictionary
 from vision_ik.tags.dictionaries import save_dictionary as save_dictionary

@@ -69,7 +69,7 @@ def detect_board(
         refuse_other_board(frame, board, more_than=len(markers))
     layout, scale = _as_printed(markers, layout, board, view)
     said = (*remarks(board, layout, scale), *more_rows(found, markers, layout, view))
-    return _points(frame, markers, layout, view, confirmed=confirmed, said=said)
+    return gather_points(frame, markers, layout, view, confirmed=confirmed, said=said)
 
 
 class BoardFinder:
@@ -114,15 +114,16 @@ def _as_printed(
     return printed, marker_share(printed) / marker_share(told)
 
 
-def _points(
+def gather_points(
     frame: Frame,
     markers: Sequence[TagDetection],
     layout: FlatBoard,
     view: Straightener,
     *,
-    confirmed: bool,
-    said: tuple[str, ...],
+    confirmed: bool = True,
+    said: tuple[str, ...] = (),
 ) -> BoardDetection:
+    """Return all points of a layout of which these markers were found: their corners, and the chess corners."""
     corners = layout.markers
     points_board = [corners[d.tag_id] for d in markers]
     points_image = [np.array(d.corners) for d in markers]
