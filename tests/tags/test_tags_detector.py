@@ -12,8 +12,8 @@ from tags_scene import BARREL, FISHEYE, STRAIGHT, facing, frame_of, library_imag
 
 from vision_ik.errors import TagError
 from vision_ik.tags import TagDetector, list_families, render_marker
-from vision_ik.tags.apriltag import noise_level
 from vision_ik.tags.detector import Backend
+from vision_ik.tags.pictures import noise_level
 from vision_ik.testing import detector_contract
 from vision_ik.types import CameraIntrinsics, Floats, tag_corners
 
@@ -21,20 +21,26 @@ SIZE = 0.05
 BACKENDS: list[tuple[str, Backend]] = [
     ("36h11", "apriltag"),
     ("36h11", "opencv"),
+    ("36h11", "soft"),
     ("25h9", "apriltag"),
     ("25h9", "opencv"),
     ("16h5", "apriltag"),
     ("16h5", "opencv"),
+    ("16h5", "soft"),
     ("36h10", "opencv"),
+    ("36h10", "soft"),
     ("4x4_50", "opencv"),
+    ("4x4_50", "soft"),
     ("5x5_1000", "opencv"),
-    ("6x6_250", "opencv"),
-    ("7x7_50", "opencv"),
+    ("5x5_1000", "soft"),
+    ("6x6_250", "soft"),
+    ("7x7_50", "soft"),
     ("aruco_original", "opencv"),
-    ("mip_36h12", "opencv"),
-    ("mip_25h7_sample", "opencv"),
+    ("aruco_original", "soft"),
+    ("mip_36h12", "soft"),
+    ("mip_25h7_sample", "soft"),
 ]
-APRILTAG_36H11: list[Backend] = ["apriltag", "opencv"]
+APRILTAG_36H11: list[Backend] = ["apriltag", "opencv", "soft"]
 
 
 @pytest.mark.parametrize(("family", "backend"), BACKENDS)
@@ -65,7 +71,7 @@ def test_families_with_bits_outside_the_border_are_found(family: str, rim: int, 
 
 
 @pytest.mark.parametrize("clause", range(5))
-@pytest.mark.parametrize(("family", "backend"), [("36h11", "apriltag"), ("36h11", "opencv"), ("5x5_1000", "opencv")])
+@pytest.mark.parametrize(("family", "backend"), [("36h11", "apriltag"), ("36h11", "opencv"), ("5x5_1000", "soft")])
 def test_it_keeps_the_detector_contract(family: str, backend: Backend, clause: int) -> None:
     detector_contract(lambda: TagDetector(family, backend=backend), family=family, tolerance_px=0.2)[clause]()
 
@@ -86,7 +92,7 @@ def test_bent_edges_do_not_move_the_corners(backend: Backend, lens: CameraIntrin
     assert worst < 0.15
 
 
-@pytest.mark.parametrize(("family", "backend"), [*BACKENDS[:2], ("4x4_50", "opencv")])
+@pytest.mark.parametrize(("family", "backend"), [*BACKENDS[:3], ("4x4_50", "opencv"), ("4x4_50", "soft")])
 @pytest.mark.parametrize(("contrast", "noise"), [(0.09, 1.0), (1.0, 8.0)], ids=["faint", "noisy"])
 def test_faint_and_noisy_tags_are_found(family: str, backend: Backend, contrast: float, noise: float) -> None:
     T_camera_tag = facing(0.01, 0.0, 0.25, roll_deg=15, tilt_deg=25)
@@ -149,14 +155,16 @@ def test_an_unknown_family_lists_those_that_exist() -> None:
     assert "4x4_50" in caught.value.remedy
 
 
-@pytest.mark.parametrize(("family", "backend"), [("4x4_50", "apriltag"), ("standard41h12", "opencv")])
+@pytest.mark.parametrize(
+    ("family", "backend"), [("4x4_50", "apriltag"), ("standard41h12", "opencv"), ("circle21h7", "soft")]
+)
 def test_a_back_end_that_cannot_read_the_family_is_refused(family: str, backend: Backend) -> None:
     with pytest.raises(TagError, match=f"The {backend} back end cannot read {family}"):
         TagDetector(family, backend=backend)
 
 
 def test_an_unknown_back_end_is_refused() -> None:
-    with pytest.raises(ValueError, match="apriltag or opencv"):
+    with pytest.raises(ValueError, match="soft, apriltag or opencv"):
         TagDetector("36h11", backend="zxing")  # pyright: ignore[reportArgumentType]
 
 

@@ -11,6 +11,9 @@ from vision_ik.tags.dictionaries import MarkerDictionary as MarkerDictionary
 from vision_ik.tags.dictionaries import load_dictionary as load_dictionary
 from vision_ik.tags.dictionaries import save_dictionary as save_dictionary
 from vision_ik.tags.families import list_families as list_families
+from vision_ik.tags.gate import TemporalGate as TemporalGate
+from vision_ik.tags.ladder import Budget as Budget
+from vision_ik.tags.ladder import SearchResult as SearchResult
 from vision_ik.tags.learning_patterns import learn_dictionary as learn_dictionary
 from vision_ik.tags.pose import estimate_board_pose as estimate_board_pose
 from vision_ik.tags.pose import estimate_pose as estimate_pose

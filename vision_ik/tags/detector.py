@@ -1,29 +1,32 @@
-"""Finding markers in frames, with two libraries behind one convention."""
+"""Finding markers in frames, with several readers behind one convention and one ladder of attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from vision_ik.errors import TagError
-from vision_ik.tags.apriltag import detect_apriltags
-from vision_ik.tags.aruco import ArucoBackend
 from vision_ik.tags.corners import refine_corners
-from vision_ik.tags.families import find_family
-from vision_ik.tags.pictures import is_convex_quad, to_gray
-from vision_ik.types import Frame, TagDetection
+from vision_ik.tags.families import TagFamily, find_family
+from vision_ik.tags.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
+from vision_ik.tags.pictures import is_convex_quad, noise_level, to_gray
+from vision_ik.tags.readers import AprilTagReader, OpenCvReader, Reader, Sighting, SoftReader, merged
+from vision_ik.types import Floats, Frame, Image, TagDetection
 
-Backend = Literal["apriltag", "opencv"]
+Backend = Literal["soft", "apriltag", "opencv"]
 
 _MIN_MARGIN = 5.0
 """AprilTag decision margin below which patterns in clutter pass as tags."""
-
 _SMALLEST_PICTURE = 5
-"""[px] Nothing smaller shows a tag, and below 3 px the AprilTag library crashes or hangs."""
+"""[px] Nothing smaller shows a tag."""
+_MARGIN = 0.35
+"""Width of the rim around a predicted marker that is looked at too, in its longest edge."""
+_LEAST_MARGIN = 10.0
+"""[px] Of that rim."""
 
 
 class TagDetector:
@@ -31,14 +34,15 @@ class TagDetector:
 
     Args:
         family: "36h11", "4x4_50", ... (see :func:`list_families`) or a dictionary file's path.
-        backend: "apriltag" or "opencv"; None takes AprilTag where it can read the family,
-            whose corners are the more accurate.
+        backend: "soft" reads cells by their whiteness under their own light and finds most;
+            "apriltag" and "opencv" are the libraries as they are. None takes "soft" where the markers
+            have a black border around their bits, else "apriltag".
         wanted: Ids to report; None reports all.
         max_hamming: Most corrected bits to believe; None takes the family's own limit. OpenCV keeps
             to it but does not tell how many it corrected: its detections say 0.
-        min_margin: Smallest AprilTag decision margin to believe.
-        decimate: AprilTag looks for quads in the picture shrunk by this factor; 2 is
-            faster and misses small tags.
+        min_margin: Smallest decision margin to believe of the "apriltag" back end.
+        decimate: The first look is at the picture shrunk by this factor; 2 is faster and misses small tags.
+        budget: How much work one frame may cost.
 
     Raises:
         TagError: The family is unknown, or the back end cannot read it.
@@ -54,51 +58,164 @@ class TagDetector:
         max_hamming: int | None = None,
         min_margin: float = _MIN_MARGIN,
         decimate: float = 1.0,
+        budget: Budget | None = None,
     ) -> None:
         found = find_family(family)
-        chosen = backend or ("apriltag" if found.apriltag_name else "opencv")
-        if chosen not in ("apriltag", "opencv"):
-            raise ValueError(f"The back end must be apriltag or opencv, not {chosen!r}.")
-        if (found.apriltag_name if chosen == "apriltag" else found.dictionary) is None:
-            raise TagError(
-                f"The {chosen} back end cannot read {found.name}.",
-                "Leave the back end open, or choose the other one.",
-                family=found.name,
-                backend=chosen,
-            )
         self.family = found.name
-        self.backend: Backend = chosen
+        self.backend: Backend = backend or ("soft" if found.dictionary else "apriltag")
         self.wanted = None if wanted is None else frozenset(wanted)
-        self._max_hamming = found.max_hamming if max_hamming is None else max_hamming
-        self._min_margin = min_margin
-        self._decimate = decimate
-        self._apriltag_name = found.apriltag_name
+        self.budget = budget or Budget()
+        if not decimate >= 1.0:
+            raise ValueError(f"A picture is shrunk by a factor of at least 1, not {decimate}.")
+        self._rungs = (Rung(tone="plain", scale=1.0 / decimate), *FRAME_RUNGS[1:])
+        limit = found.max_hamming if max_hamming is None else max_hamming
+        self._reader = _reader(found, self.backend, limit, min_margin)
         self._cells = found.dictionary.patterns.shape[1] + 2 if found.dictionary else 0
-        self._aruco = (
-            ArucoBackend(found.dictionary, self._max_hamming) if chosen == "opencv" and found.dictionary else None
-        )
 
     def detect(self, frame: Frame) -> list[TagDetection]:
-        """Return the markers in a frame by increasing id; an id seen twice is reported twice."""
+        """Return the markers in a frame by increasing id; an id seen twice is reported twice.
+
+        Climbs the ladder until a rung shows any marker, or the budget is spent.
+        """
+        return self.search(frame).detections
+
+    def search(
+        self, frame: Frame, *, expected: Mapping[int, Floats] | None = None, wanted: Collection[int] | None = None
+    ) -> SearchResult:
+        """Return the markers in a frame, and what finding them cost.
+
+        Looks first where markers are expected, with every rung for small pictures, then over the whole
+        frame, rung by rung. It stops as soon as all that is expected and wanted has been seen; where nothing
+        is, after the first rung that shows anything; and where the budget does not allow the next rung.
+        The same frame and arguments always give the same result.
+
+        Args:
+            frame: The picture.
+            expected: Where markers are predicted to be: (4, 2) corners [px] by id, upright order.
+            wanted: Ids to look for; None asks for none in particular. (The detector's own ``wanted``
+                only leaves other ids out of what is reported.)
+
+        Raises:
+            ValueError: Predicted corners are not (4, 2) finite numbers.
+        """
+        predicted = {tag_id: _checked(corners, tag_id) for tag_id, corners in (expected or {}).items()}
         gray = to_gray(frame.image)
         if min(gray.shape) < _SMALLEST_PICTURE:
-            return []
-        if self._aruco is None:
-            found = detect_apriltags(
-                gray, self.family, str(self._apriltag_name), frame.timestamp, decimate=self._decimate
-            )
-        else:
-            found = [
-                TagDetection(tag_id=i, family=self.family, corners=quad, timestamp=frame.timestamp)
-                for i, quad in self._aruco.detect(gray)
-            ]
-        if self._cells and found:
-            lens = None if frame.intrinsics.approximate else frame.intrinsics
-            quads = refine_corners(gray, np.stack([d.corners for d in found]), self._cells, lens)
-            found = [replace(d, corners=quad) for d, quad in zip(found, quads, strict=True)]
-        return sorted((d for d in found if self._credible(d)), key=lambda d: (d.tag_id, *d.corners[0]))
+            return SearchResult(detections=[], passes=0, pixels=0, complete=False)
+        search = _Search(
+            reader=self._reader,
+            gray=gray,
+            meter=Meter(self.budget, gray.size),
+            asked=frozenset(predicted) | frozenset(wanted or ()),
+        )
+        search.in_regions(predicted)
+        search.in_frame(self._rungs)
+        found = self._refined(merged(search.sightings), frame, gray)
+        detections = [d for d in found if self.wanted is None or d.tag_id in self.wanted]
+        return SearchResult(
+            detections=sorted(detections, key=lambda d: (d.tag_id, *d.corners[0])),
+            passes=search.meter.passes,
+            pixels=search.meter.pixels,
+            complete=search.is_complete(),
+        )
 
-    def _credible(self, detection: TagDetection) -> bool:
-        wanted = self.wanted is None or detection.tag_id in self.wanted
-        legible = detection.hamming <= self._max_hamming and not detection.margin < self._min_margin
-        return wanted and legible and is_convex_quad(detection.corners)
+    def _refined(self, sightings: list[Sighting], frame: Frame, gray: Image) -> list[TagDetection]:
+        quads = [s.corners for s in sightings]
+        if self._cells and sightings:
+            lens = None if frame.intrinsics.approximate else frame.intrinsics
+            quads = list(refine_corners(gray, np.stack(quads), self._cells, lens))
+        return [
+            TagDetection(
+                tag_id=s.tag_id,
+                family=self.family,
+                corners=quad,
+                timestamp=frame.timestamp,
+                hamming=s.hamming,
+                margin=s.margin,
+            )
+            for s, quad in zip(sightings, quads, strict=True)
+            if is_convex_quad(quad)
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    """One search through one picture."""
+
+    reader: Reader
+    gray: Image
+    meter: Meter
+    asked: frozenset[int]
+    sightings: list[Sighting] = field(default_factory=list[Sighting])
+    _noise: float | None = None
+
+    def is_complete(self) -> bool:
+        """Return whether all that was asked for was seen, or anything where nothing was asked for."""
+        seen = {s.tag_id for s in self.sightings}
+        return self.asked <= seen if self.asked else bool(seen)
+
+    def in_regions(self, predicted: Mapping[int, Floats]) -> None:
+        """Climb the ladder around the places where markers are predicted."""
+        for number, rung in enumerate(REGION_RUNGS):
+            seen = {s.tag_id for s in self.sightings}
+            regions = {i: _region(corners, self.gray) for i, corners in predicted.items() if i not in seen}
+            crops = {i: box for i, box in regions.items() if box is not None}
+            pixels = sum(cost(rung, self.gray[box]) for box in crops.values())
+            if not crops or not self.meter.allows(pixels):
+                return
+            self.meter.count(pixels)
+            for tag_id, box in crops.items():
+                self._look(rung, box, expected=tag_id, thorough=number > 0)
+
+    def in_frame(self, rungs: tuple[Rung, ...]) -> None:
+        """Climb the ladder with the whole frame."""
+        everywhere = slice(None), slice(None)
+        for number, rung in enumerate(rungs):
+            if self.is_complete() or (rung.tone in ("levels", "local") and not self.reader.reads_cuts):
+                continue
+            pixels = cost(rung, self.gray)
+            if self.meter.allows(pixels):
+                self.meter.count(pixels)
+                self._look(rung, everywhere, expected=None, thorough=number > 0)
+
+    def _look(self, rung: Rung, box: tuple[slice, slice], *, expected: int | None, thorough: bool) -> None:
+        if self._noise is None:
+            self._noise = noise_level(self.gray)
+        part = np.ascontiguousarray(self.gray[box])
+        corner = np.array([box[1].start or 0, box[0].start or 0], dtype=np.float64)
+        for picture, contrast in views(rung, part, self._noise):
+            found = self.reader.read(part, picture, contrast, self._noise, expected=expected, thorough=thorough)
+            self.sightings += [s._replace(corners=s.corners + corner) for s in found]
+
+
+def _reader(family: TagFamily, backend: Backend, max_hamming: int, min_margin: float) -> Reader:
+    if backend not in ("soft", "apriltag", "opencv"):
+        raise ValueError(f"The back end must be soft, apriltag or opencv, not {backend!r}.")
+    if backend == "apriltag" and family.apriltag_name is not None:
+        return AprilTagReader(family.name, family.apriltag_name, max_hamming, min_margin)
+    if backend != "apriltag" and family.dictionary is not None:
+        return (SoftReader if backend == "soft" else OpenCvReader)(family.dictionary, max_hamming)
+    raise TagError(
+        f"The {backend} back end cannot read {family.name}.",
+        "Leave the back end open, or choose another one.",
+        family=family.name,
+        backend=backend,
+    )
+
+
+def _checked(corners: Floats, tag_id: int) -> Floats:
+    values = np.asarray(corners, dtype=np.float64)
+    if values.shape != (4, 2) or not np.isfinite(values).all():
+        raise ValueError(f"The predicted corners of tag {tag_id} must be (4, 2) finite numbers, not {values.shape}.")
+    return values
+
+
+def _region(corners: Floats, gray: Image) -> tuple[slice, slice] | None:
+    """Return rows and columns around predicted corners, or None where too little of them lies in the picture."""
+    edge = float(np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1).max())
+    rim = max(_LEAST_MARGIN, _MARGIN * edge)
+    low = np.maximum(np.floor(corners.min(axis=0) - rim), 0.0).astype(int)
+    high = np.minimum(np.ceil(corners.max(axis=0) + rim) + 1.0, gray.shape[::-1]).astype(int)
+    if (high - low < _SMALLEST_PICTURE).any():
+        return None
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
