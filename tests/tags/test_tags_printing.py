@@ -12,7 +12,9 @@ import pytest
 
 from vision_ik.errors import RecordingError, TagError
 from vision_ik.tags import render_marker, save_board_pdf, save_tags_pdf
-from vision_ik.types import CharucoBoard, Floats, TagGridBoard
+from vision_ik.tags.printing import save_bundle_pdf
+from vision_ik.transforms import Transform
+from vision_ik.types import CharucoBoard, Floats, TagBundle, TagGridBoard
 
 MM = 72.0 / 25.4
 """[pt]"""
@@ -87,6 +89,38 @@ def test_a_printed_tag_has_the_bits_of_the_drawn_one(tmp_path: Path) -> None:
         cells[7 - round((y - border[1]) / 10), round((x - border[0]) / 10)] = 255
     np.testing.assert_array_equal(cells, render_marker("36h11", 5, 1))
     assert "36h11 id 5, 80 mm" in commands
+
+
+def test_a_flat_bundle_is_printed_turned_and_at_true_size(tmp_path: Path) -> None:
+    T_first_second = Transform.from_xyz_rpy((0.08, 0.01, 0.0), (0.0, 0.0, np.deg2rad(30)))
+    bundle = TagBundle.of([(4, Transform.identity(), 0.04), (9, T_first_second, 0.05)])
+    path = save_bundle_pdf(bundle.within(Transform.exp([0.3, 0.1, 0.2, 0.5, 0.6, 0.7])), tmp_path / "bundle.pdf")
+    (commands,) = pages(path)
+    np.testing.assert_allclose(filled(commands, 0)[:, 2], [40, 50], atol=1e-3)
+    moves = [
+        np.array(m.split(), dtype=np.float64)
+        for m in re.findall(r"^((?:[-.\d]+ ){6})cm$", commands, flags=re.MULTILINE)
+    ]
+    first, second = moves[-2:]
+    assert np.degrees(np.arctan2(first[1], first[0])) == pytest.approx(0.0, abs=0.01)
+    assert np.degrees(np.arctan2(second[1], second[0])) == pytest.approx(30.0, abs=0.01)
+    # The lower left corner of the second from that of the first: from its middle, turned.
+    offset = np.array([80, 10]) + np.array([[np.cos(np.pi / 6), -0.5], [0.5, np.cos(np.pi / 6)]]) @ [-25, -25] + 20
+    np.testing.assert_allclose((second[4:] - first[4:]) / MM, offset, atol=0.01)
+    assert "36h11 ids 4, 9, black edges 40 / 50 mm" in commands
+
+
+def test_a_bundle_that_is_not_flat_is_not_printed(tmp_path: Path) -> None:
+    bundle = TagBundle.of([(4, Transform.identity(), 0.04), (9, Transform.exp([0.1, 0, 0, 0, 1.0, 0]), 0.05)])
+    with pytest.raises(TagError, match="not flat") as caught:
+        save_bundle_pdf(bundle, tmp_path / "bundle.pdf")
+    assert "one by one" in caught.value.remedy
+
+
+def test_a_diamond_is_printed_with_its_ids(tmp_path: Path) -> None:
+    (commands,) = pages(save_board_pdf(CharucoBoard.diamond((45, 7, 12, 30), 0.03, 0.02), tmp_path / "d.pdf"))
+    assert "ids 45, 7, 12, 30" in commands
+    assert len(filled(commands, 0)) == 5 + 4
 
 
 def test_tags_fill_page_after_page(tmp_path: Path) -> None:

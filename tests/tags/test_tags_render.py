@@ -8,9 +8,11 @@ import pytest
 from tags_scene import library_image
 
 from vision_ik.errors import TagError
-from vision_ik.tags import list_families, render_board, render_marker
+from vision_ik.tags import TagDetector, list_families, render_board, render_marker
 from vision_ik.tags.families import find_family
-from vision_ik.types import CharucoBoard, TagGridBoard
+from vision_ik.tags.render import render_bundle
+from vision_ik.transforms import Transform
+from vision_ik.types import CameraIntrinsics, CharucoBoard, Frame, TagBundle, TagGridBoard
 
 DRAWABLE = [name for name in list_families() if find_family(name).dictionary is not None]
 
@@ -88,3 +90,17 @@ def test_the_mean_brightness_does_not_depend_on_the_resolution() -> None:
 def test_a_cell_has_at_least_one_pixel(cell_px: int) -> None:
     with pytest.raises(ValueError, match="at least one pixel"):
         render_marker("36h11", 0, cell_px)
+
+
+def test_the_sheet_of_a_bundle_shows_each_tag_where_it_is_and_turned() -> None:
+    T_first_second = Transform.from_xyz_rpy((0.09, 0.01, 0.0), (0.0, 0.0, np.deg2rad(30)))
+    bundle = TagBundle.of([(4, Transform.identity(), 0.04), (9, T_first_second, 0.05)])
+    sheet = render_bundle(bundle, 4000.0, margin_m=0.02)
+    lens = CameraIntrinsics.from_field_of_view(sheet.shape[1], sheet.shape[0])
+    image = np.repeat(sheet[:, :, None], 3, axis=2)
+    found = TagDetector("36h11").detect(Frame(image=image, timestamp=0.0, index=0, intrinsics=lens))
+    assert [d.tag_id for d in found] == [4, 9]
+    points = np.stack([bundle.markers[i][:, :2] for i in (4, 9)])
+    origin, top = points.reshape(-1, 2).min(axis=0), points[..., 1].max()
+    expected = np.stack([points[..., 0] - origin[0], top - points[..., 1]], axis=-1) + 0.02
+    np.testing.assert_allclose(np.stack([d.corners for d in found]), expected * 4000.0 - 0.5, atol=0.1)

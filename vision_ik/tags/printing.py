@@ -15,8 +15,8 @@ from reportlab.pdfgen.canvas import Canvas
 from vision_ik.errors import TagError
 from vision_ik.files import write_atomic
 from vision_ik.tags.families import find_family, marker_cells
-from vision_ik.tags.render import board_cells
-from vision_ik.types import Board, CharucoBoard, Chessboard, Image
+from vision_ik.tags.render import board_cells, bundle_cells
+from vision_ik.types import Board, CharucoBoard, Chessboard, Image, TagBundle
 
 PAGES: dict[str, tuple[float, float]] = {"A3": A3, "A4": A4, "letter": LETTER}
 """Upright page sizes [pt]."""
@@ -66,6 +66,32 @@ def save_board_pdf(board: Board, path: str | Path, *, page: str = "A4") -> Path:
     for corners, cells in board_cells(board):
         x, y = corners[3, :2] * _POINTS_PER_METRE
         _draw_cells(canvas, left + x, bottom + y, (corners[1, 0] - corners[0, 0]) * _POINTS_PER_METRE, cells)
+    return _finish(canvas, buffer, path)
+
+
+def save_bundle_pdf(bundle: TagBundle, path: str | Path, *, page: str = "A4") -> Path:
+    """Write the sheet of a flat bundle as a one-page PDF at true size, as :func:`save_board_pdf` does for boards.
+
+    Raises:
+        TagError: The bundle is not flat or does not fit the page, or its tags cannot be drawn.
+        RecordingError: The file could not be written.
+    """
+    printed = [(corners * _POINTS_PER_METRE, cells) for corners, cells in bundle_cells(bundle)]
+    width, height = np.concatenate([corners for corners, _ in printed]).max(axis=0).tolist()
+    sheet = _fitting_sheet(width, height, page)
+    canvas, buffer = _canvas(sheet, _bundle_line(bundle))
+    free_width, free_height = sheet.usable
+    left = _MARGIN + 0.5 * (free_width - width)
+    bottom = _MARGIN + _FOOTER + 0.5 * (free_height - height)
+    for corners, cells in printed:
+        across = corners[2] - corners[3]
+        size = float(np.linalg.norm(across))
+        x, y = corners[3]
+        canvas.saveState()
+        canvas.translate(left + x, bottom + y)
+        canvas.rotate(float(np.degrees(np.arctan2(across[1], across[0]))))
+        _draw_cells(canvas, 0.0, 0.0, size, cells)
+        canvas.restoreState()
     return _finish(canvas, buffer, path)
 
 
@@ -119,14 +145,21 @@ def describe_board(board: Board) -> str:
     ids = sorted(board.markers)
     if isinstance(board, CharucoBoard):
         legacy = ", legacy layout" if board.legacy else ""
+        listed = ", ".join(str(i) for i in board.ids) if board.ids else f"{ids[0]}-{ids[-1]}"
         return (
             f"ChArUco {board.columns} x {board.rows}, squares {board.square_m * 1000:g} mm, "
-            f"markers {board.marker_m * 1000:g} mm, {board.family} ids {ids[0]}-{ids[-1]}{legacy}"
+            f"markers {board.marker_m * 1000:g} mm, {board.family} ids {listed}{legacy}"
         )
     return (
         f"Tag grid {board.columns} x {board.rows}, tags {board.tag_m * 1000:g} mm, gaps {board.gap_m * 1000:g} mm, "
         f"{board.family} ids {ids[0]}-{ids[-1]}"
     )
+
+
+def _bundle_line(bundle: TagBundle) -> str:
+    sizes = sorted({round(size * 1000, 3) for size in bundle.sizes.values()})
+    listed = " / ".join(f"{size:g}" for size in sizes)
+    return f"Tag bundle, {bundle.family} ids {', '.join(str(i) for i in bundle.sizes)}, black edges {listed} mm"
 
 
 def _tags_line(name: str, size_m: float) -> str:

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vision_ik.errors import TagError
 from vision_ik.tags.families import find_family, marker_cells
-from vision_ik.types import Board, CharucoBoard, Chessboard, Floats, Image, TagGridBoard
+from vision_ik.types import Board, CharucoBoard, Chessboard, Floats, Image, TagBundle, TagGridBoard
+
+_FINE = 8
+"""Samples along either side of a pixel of a bundle's sheet."""
 
 
 def render_marker(family: str | Path, tag_id: int, cell_px: int = 8) -> Image:
@@ -44,6 +48,59 @@ def board_cells(board: Board) -> list[tuple[Floats, Image]]:
     for tag_id, corners in board.markers.items():
         printed.append((corners, np.ascontiguousarray(np.rot90(marker_cells(board.family, tag_id), turns))))
     return printed
+
+
+def bundle_cells(bundle: TagBundle) -> list[tuple[Floats, Image]]:
+    """Return what is printed on the sheet of a flat bundle.
+
+    Returns:
+        Pairs of (4, 2) corners [m] on the sheet and (k, k) cells, 0 or 255. The x axis is that of
+        the tag with the smallest id; the origin is the lower left corner of all.
+
+    Raises:
+        TagError: The bundle is not flat, or its tags cannot be drawn.
+    """
+    if not bundle.flat:
+        raise TagError(
+            "This bundle is not flat, so it fits no sheet of paper.",
+            "Print its tags one by one and mount them; or learn the bundle from a video of the mounted tags.",
+        )
+    T_first_bundle = next(iter(bundle.Ts_bundle_tag.values())).inv()
+    corners = {tag_id: points[:, :2] for tag_id, points in bundle.within(T_first_bundle).markers.items()}
+    origin = np.concatenate(list(corners.values())).min(axis=0)
+    return [(points - origin, marker_cells(bundle.family, tag_id)) for tag_id, points in corners.items()]
+
+
+def render_bundle(bundle: TagBundle, px_per_m: float, *, margin_m: float = 0.0) -> Image:
+    """Return the sheet of a flat bundle as a grey image, as :func:`render_board` does for boards.
+
+    Turned tags have their edges sampled 8 x 8 times a pixel.
+
+    Raises:
+        TagError: The bundle is not flat, or its tags cannot be drawn.
+    """
+    if not px_per_m > 0 or margin_m < 0:
+        raise ValueError("The resolution must be positive and the margin not negative.")
+    printed = bundle_cells(bundle)
+    size = np.concatenate([corners for corners, _ in printed]).max(axis=0)
+    width, height = np.ceil((size + 2 * margin_m) * px_per_m - 1e-6).astype(int).tolist()
+    fine = (np.arange(_FINE) + 0.5) / _FINE
+    x = (np.arange(width)[:, None] + fine).ravel() / px_per_m - margin_m
+    y = size[1] + margin_m - (np.arange(height)[:, None] + fine).ravel() / px_per_m
+    black = np.zeros((len(y), len(x)), dtype=np.bool_)
+    for corners, cells in printed:
+        across, down = corners[1] - corners[0], corners[3] - corners[0]
+        (left, low), (right, high) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        rows, columns = np.flatnonzero((y > low) & (y < high)), np.flatnonzero((x > left) & (x < right))
+        at = np.stack(np.meshgrid(x[columns] - corners[0, 0], y[rows] - corners[0, 1]), axis=-1)
+        i = np.floor(at @ down / (down @ down) * len(cells)).astype(int)
+        j = np.floor(at @ across / (across @ across) * len(cells)).astype(int)
+        on = (i >= 0) & (i < len(cells)) & (j >= 0) & (j < len(cells))
+        dark = np.zeros(on.shape, dtype=np.bool_)
+        dark[on] = cells[i[on], j[on]] == 0
+        black[np.ix_(rows, columns)] |= dark
+    share = black.reshape(height, _FINE, width, _FINE).mean(axis=(1, 3))
+    return np.rint(255.0 * (1.0 - share)).astype(np.uint8)
 
 
 def prints_turned(board: Board) -> bool:
