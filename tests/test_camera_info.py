@@ -136,3 +136,22 @@ def test_a_lens_file_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path)
     with pytest.raises(ConfigError, match="No such file") as caught:
         load_intrinsics(tmp_path / "nowhere.yaml")
     assert "camera_info" in caught.value.remedy
+
+
+def test_the_covariance_comes_back_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(8, 8))
+    lens = CameraIntrinsics(K=_K, distortion=np.zeros(4), width=640, height=480, covariance=A @ A.T)
+    back = load_intrinsics(save_intrinsics(lens, tmp_path / "camera.yaml"))
+    assert lens.covariance is not None
+    assert back.covariance is not None
+    np.testing.assert_array_equal(back.covariance, lens.covariance)
+
+
+@pytest.mark.parametrize(("change", "said"), [("[1.0, 2.0]", "64 numbers"), (str([1.0] + 63 * [-1.0]), "diagonal")])
+def test_a_covariance_that_is_none_is_refused(tmp_path: Path, change: str, said: str) -> None:
+    lens = CameraIntrinsics(K=_K, distortion=np.zeros(4), width=640, height=480)
+    path = save_intrinsics(lens, tmp_path / "camera.yaml")
+    path.write_text(path.read_text() + f"covariance: {{rows: 8, cols: 8, data: {change}}}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_intrinsics(path)

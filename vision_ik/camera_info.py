@@ -64,7 +64,21 @@ def _parse(data: Mapping[str, Any]) -> CameraIntrinsics:
             height=height,
             model=_MODELS[model],
             approximate=approximate,
+            covariance=_covariance(data, 4 + len(distortion)),
         )
+
+
+def _covariance(data: Mapping[str, Any], count: int) -> Floats | None:
+    if "covariance" not in data:
+        return None
+    values = _numbers(data, "covariance")
+    with at_key("covariance", _REMEDY):
+        if len(values) != count * count:
+            raise ValueError(f"data must hold the {count * count} numbers of a {count}x{count} matrix")
+        matrix = values.reshape(count, count)
+        if np.abs(matrix - matrix.T).max() > 1e-9 * np.abs(matrix).max() or (np.diag(matrix) < 0.0).any():
+            raise ValueError("it must be symmetric with a diagonal that is not negative")
+        return matrix
 
 
 def _numbers(data: Mapping[str, Any], key: str) -> Floats:
@@ -91,7 +105,7 @@ def save_intrinsics(intrinsics: CameraIntrinsics, path: str | Path, *, name: str
         model = "plumb_bob" if len(intrinsics.distortion) <= 5 else "rational_polynomial"
     distortion = intrinsics.distortion if len(intrinsics.distortion) else np.zeros(5)
     fx, _, cx, _, fy, cy, *_ = intrinsics.K.ravel().tolist()
-    document = {
+    document: dict[str, object] = {
         "image_width": intrinsics.width,
         "image_height": intrinsics.height,
         "camera_name": name,
@@ -102,4 +116,8 @@ def save_intrinsics(intrinsics: CameraIntrinsics, path: str | Path, *, name: str
         "projection_matrix": {"rows": 3, "cols": 4, "data": [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]},
         "approximate": intrinsics.approximate,
     }
+    if intrinsics.covariance is not None and len(intrinsics.distortion):
+        # Not in camera_info; its readers pass over keys they do not know.
+        rows = len(intrinsics.covariance)
+        document["covariance"] = {"rows": rows, "cols": rows, "data": intrinsics.covariance.ravel().tolist()}
     return write_atomic(path, yaml.safe_dump(document, sort_keys=False, default_flow_style=None))
