@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_ik.cameras import open_camera, opening
+from vision_ik.cameras import is_live_source, open_camera, opening
 from vision_ik.clock import VirtualClock
 from vision_ik.errors import CameraError, CameraNotFoundError
 from vision_ik.testing import FakeCamera, blank_frame
@@ -69,3 +69,31 @@ def test_an_existing_file_is_no_scheme(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_source_of_another_type_is_refused(source: object) -> None:
     with pytest.raises(TypeError, match="index, a path or an address"):
         open_camera(source)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("source", "live"),
+    [
+        ("0", True),
+        (" 12 ", True),
+        ("/dev/video2", True),
+        ("/dev/v4l/by-id/usb-Good_Webcam-video-index0", True),
+        ("rtsp://camera/stream", True),
+        ("realsense:", True),
+        ("depthai:14442C10", True),
+        ("clip.mp4", False),
+        ("sim:tabletop", False),
+        ("/dev/shm/clip.mp4", False),
+        ("", False),
+    ],
+)
+def test_what_runs_by_itself_is_known_without_opening_it(source: str, live: bool) -> None:
+    assert is_live_source(source) is live
+
+
+def test_a_file_named_like_a_depth_camera_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "realsense:").write_bytes(b"junk")
+    assert not is_live_source("realsense:")
+    with pytest.raises(CameraError, match="cannot be read as a video"):
+        open_camera("realsense:")

@@ -122,7 +122,7 @@ class LiveCamera(BaseCamera):
         self._thread.start()
         try:
             height, width = self._first_size(source)
-            lens = grabber.intrinsics if intrinsics is None and fov is None else intrinsics
+            lens = grabber.intrinsics if intrinsics is None else intrinsics
             fitted = fit_intrinsics(lens, fov, width, height, source)
         except BaseException:
             self._shut_down()

@@ -22,6 +22,7 @@ from vision_ik.types import Camera, CameraIntrinsics
 
 ENTRY_POINT_GROUP = "vision_ik.cameras"
 _DEPTH_CAMERAS = {"realsense": "vision_ik.cameras.realsense", "depthai": "vision_ik.cameras.depthai"}
+_INDEX = re.compile(r"^\d+$")
 _DEVICE_FILE = re.compile(r"^/dev/(video\d+|v4l/)")
 _URL = re.compile(r"^(https?|rtsps?|rtmp|udp|tcp)://")
 
@@ -85,6 +86,18 @@ def open_camera(
     return _open_registered(text, intrinsics)
 
 
+def is_live_source(source: str) -> bool:
+    """Return whether a source runs by itself (webcam, stream, depth camera), without opening it."""
+    text = source.strip()
+    return bool(_INDEX.match(text) or _DEVICE_FILE.match(text) or _URL.match(text) or _depth_scheme(text))
+
+
+def _depth_scheme(text: str) -> str:
+    """Return the scheme of a depth camera that a source begins with, or nothing; an existing file is no scheme."""
+    scheme, colon, _ = text.partition(":")
+    return scheme if colon and scheme in _DEPTH_CAMERAS and not Path(text).exists() else ""
+
+
 def _wishes(
     settings: CameraSettings, intrinsics: CameraIntrinsics | None, size: tuple[int, int] | None, rate: float | None
 ) -> CameraSettings:
@@ -95,7 +108,7 @@ def _wishes(
 
 def _live_opener(text: str, wishes: CameraSettings) -> tuple[str, Callable[[], Grabber] | None]:
     """Return name and opener of a live device, each call of which opens it anew; None for any other source."""
-    if re.fullmatch(r"\d+", text):
+    if _INDEX.match(text):
         # By its link, the same camera is found again even if it comes back under another index.
         place = stable_path(int(text))
         return f"camera {text}", lambda: Webcam(int(text), wishes, place=place)
@@ -103,9 +116,8 @@ def _live_opener(text: str, wishes: CameraSettings) -> tuple[str, Callable[[], G
         return text, lambda: Webcam.at(Path(text), wishes)
     if _URL.match(text):
         return text, lambda: NetworkStream(text)
-    scheme, colon, serial = text.partition(":")
-    if colon and scheme in _DEPTH_CAMERAS and not Path(text).exists():
-        return text, _DepthOpener(_DEPTH_CAMERAS[scheme], serial, wishes)
+    if scheme := _depth_scheme(text):
+        return text, _DepthOpener(_DEPTH_CAMERAS[scheme], text.partition(":")[2], wishes)
     return text, None
 
 

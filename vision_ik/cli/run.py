@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
+from vision_ik.cli.device_options import DeviceOptions
 from vision_ik.errors import ConfigError
 
 
@@ -22,10 +23,12 @@ class Options:
       vision-ik run clip.mp4 --family 36h11 --size-mm 65
       vision-ik run photo.png --intrinsics camera.yaml
       vision-ik run 0 --rig rigs/desk                   the first webcam, a calibrated rig
+      vision-ik run 0 --exposure-ms 8 --focus lock      short exposure against motion blur, still focus
+      vision-ik run realsense: --size-mm 80             a depth camera, with the lens its maker measured
     """
 
     source: tyro.conf.Positional[str]
-    """Webcam index, video, picture, folder of pictures, address of a stream, or sim:SCENE."""
+    """Webcam index, realsense:, depthai:, video, picture, folder of pictures, address of a stream, or sim:SCENE."""
     rig: Path | None = None
     """Folder with rig.toml, made by `vision-ik calibrate`."""
     robot: str | None = None
@@ -58,6 +61,7 @@ class Options:
     """Show a window while it runs (needs a display)."""
     json: bool = False
     """Print the metrics as JSON on stdout."""
+    device: DeviceOptions = field(default_factory=DeviceOptions)
 
 
 def run(options: Options) -> int:

@@ -12,7 +12,9 @@ import numpy as np
 
 from sim import BulletArm, Motion, SimCamera, Viewer, World, load_scene, look_at
 from sim.pacing import PacedClock
-from vision_ik.cameras import load_any_intrinsics, open_camera
+from vision_ik.cameras import is_live_source, load_any_intrinsics, open_camera
+from vision_ik.cli import console
+from vision_ik.cli.device_options import DeviceOptions
 from vision_ik.cli.virtual_rig import approach_from_front, first_tag_pose, place_first_tag, reach_of
 from vision_ik.clock import Clock
 from vision_ik.control import ServoSettings, WorkspaceBox
@@ -56,6 +58,8 @@ class Setting:
     """Whether the camera's place is made up from the first sighting."""
     camera: SimCamera | None = None
     """The scene's own, in a simulation."""
+    device: DeviceOptions = field(default_factory=DeviceOptions)
+    """Wishes for a live camera."""
     rate: float = 30.0
     """[1/s] Of the video to write."""
     assumptions: list[str] = field(default_factory=list[str])
@@ -80,7 +84,15 @@ class Setting:
         """
         if self.camera is not None:
             return self.camera
-        camera = open_camera(self.source, intrinsics=self.lens, fov=self.fov, clock=self.clock if clocked else None)
+        camera = open_camera(
+            self.source,
+            intrinsics=self.lens,
+            fov=self.fov,
+            clock=self.clock if clocked else None,
+            settings=self.device.settings(),
+        )
+        for sentence in (*getattr(camera, "mismatches", ()), *getattr(camera, "remarks", ())):
+            console.warn(sentence)
         if camera.intrinsics.approximate:
             self._assume(
                 f"The lens is not known: {np.rad2deg(self.fov):.0f} degrees of horizontal field of view, no distortion."
@@ -161,7 +173,7 @@ def open_setting(options: Options) -> Generator[Setting]:
         arm = stack.enter_context(BulletArm(world, robot))
         yield Setting(
             world=world,
-            clock=PacedClock(world) if _is_live(options.source) else world,
+            clock=PacedClock(world) if is_live_source(options.source) else world,
             source=options.source,
             fov=float(np.deg2rad(options.fov_deg)),
             lens=given or rig.intrinsics,
@@ -172,6 +184,7 @@ def open_setting(options: Options) -> Generator[Setting]:
             detector=TagDetector(rig.tag_family),
             settings=ServoSettings(speed_scale=options.speed, max_data_age=0.4, workspace=workspace_of(rig, robot)),
             virtual=rig.T_mount_camera is None,
+            device=options.device,
             assumptions=assumptions,
         )
 
@@ -247,11 +260,7 @@ def _rig(options: Options) -> tuple[Rig, list[str]]:
 
 def _lens(file: Path, source: str) -> CameraIntrinsics:
     """Read a lens file; where it does not say for which size of picture, it is that of the source."""
-    if file.suffix.lower() in {".yml", ".yaml", ".xml"} and not _is_live(source):
+    if file.suffix.lower() in {".yml", ".yaml", ".xml"} and not is_live_source(source):
         with open_camera(source) as camera:
             return load_any_intrinsics(file, size=(camera.intrinsics.width, camera.intrinsics.height))
     return load_any_intrinsics(file)
-
-
-def _is_live(source: str) -> bool:
-    return source.strip().isdigit() or "://" in source
