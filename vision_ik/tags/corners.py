@@ -17,17 +17,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_ik.tags.corner_kernels import SEGMENT_COLUMNS, map_square, read_cells, refine_one
+from vision_ik.tags.corner_kernels import refine_one
+from vision_ik.tags.corner_maps import map_square
 from vision_ik.tags.projection import project_rays, undistort
 from vision_ik.types import CameraIntrinsics, Floats, Image
 
-_Pattern: TypeAlias = tuple[int, NDArray[np.int64], NDArray[np.int64], bool]
-"""Cells along an edge; (n+4, n+4) cells with paper around, 1 white; edges; whether the inner ones are among them."""
 _DEGREE = 5
 """Of the polynomial (along either axis) by which a lens bends the lines of a marker."""
 _NODES = 7
@@ -89,66 +87,30 @@ def refine_markers(
     lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
     bends = _no_bends(count) if lens is None else _bends(quads, lens)
     for i in range(count):
-        pattern = _pattern(cells if isinstance(cells, int) else cells[i])
+        pattern = cells if isinstance(cells, int) else cells[i]
         found = _refined(gray, quads[i], pattern, bends[i])
         if found is not None and lens is not None and np.abs(found[0] - quads[i]).max() > _STALE_PX:
             found = _refined(gray, found[0], pattern, _bends(found[0][None], lens)[0])
-        if isinstance(cells, int):
-            again = _refined(gray, *_read(gray, quads[i] if found is None else found[0], bends[i], cells))
-            found = found if again is None else again
         if found is not None:
             corners[i], covariance[i] = found
             refined[i] = True
     return RefinedCorners(corners=corners, covariance=covariance, refined=refined)
 
 
-def _refined(gray: Image, quad: Floats, pattern: _Pattern, bend: Floats) -> tuple[Floats, Floats] | None:
+def _refined(gray: Image, quad: Floats, cells: int | Image, bend: Floats) -> tuple[Floats, Floats] | None:
     if not (np.isfinite(quad).all() and np.isfinite(bend).all()):
         return None
+    known = not isinstance(cells, int)
+    n = len(cells) if known else cells
+    # Paper around; what is not known is read on the way.
+    white = np.ones((n + 4, n + 4), dtype=np.int64)
+    white[2:-2, 2:-2] = np.asarray(cells) > 0 if known else 0
     moved, covariance = quad.copy(), np.empty((8, 8))
-    return (moved, covariance) if refine_one(gray, moved, *pattern, bend, covariance) else None
-
-
-def _read(gray: Image, quad: Floats, bend: Floats, n: int) -> tuple[Floats, _Pattern, Floats]:
-    """Return the quad with the pattern that is seen inside."""
-    cells = np.zeros((n, n), dtype=np.uint8)
-    read_cells(gray, quad, bend, n, cells)
-    return quad, _pattern(cells), bend
+    return (moved, covariance) if refine_one(gray, moved, n, white, known, bend, covariance) else None
 
 
 def _is_straight(intrinsics: CameraIntrinsics) -> bool:
     return intrinsics.model == "pinhole" and not np.any(intrinsics.distortion)
-
-
-def _pattern(cells: int | Image) -> _Pattern:
-    if isinstance(cells, int):
-        return cells, *_segments(bytes(cells * cells), cells, False), False
-    return len(cells), *_segments((np.asarray(cells) > 0).tobytes(), len(cells), True), True
-
-
-@lru_cache(maxsize=1024)
-def _segments(pattern: bytes, n: int, known: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the (S, columns) cell edges between black and white of a pattern on white paper.
-
-    Args:
-        pattern: (n, n) cells as bytes, 1 white.
-        n: Cells along an edge.
-        known: Whether the bits are; else only the border's edges are listed.
-    """
-    white = np.ones((n + 4, n + 4), dtype=np.int64)
-    white[2:-2, 2:-2] = np.frombuffer(pattern, dtype=np.uint8).reshape(n, n)
-    found: list[tuple[int, ...]] = []
-    for axis in (0, 1):
-        # Rows run along the edges, columns across them, with two cells of paper around.
-        step = np.diff(white if axis == 0 else white.T, axis=1)
-        for line in (0, n) if not known else range(n + 1):
-            for cell in range(n):
-                sign = int(step[cell + 2, line + 1])
-                if sign == 0:
-                    continue
-                opens = (int(0 <= c < n and step[c + 2, line + 1] == sign) for c in (cell - 1, cell + 1))
-                found.append((axis, line, cell, *opens))
-    return white, np.array(found, dtype=np.int64).reshape(-1, SEGMENT_COLUMNS)
 
 
 def _no_bends(count: int) -> Floats:
