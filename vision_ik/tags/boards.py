@@ -124,19 +124,20 @@ def gather_points(
     said: tuple[str, ...] = (),
 ) -> BoardDetection:
     """Return all points of a layout of which these markers were found: their corners, and the chess corners."""
-    corners = layout.markers
+    corners, sigma = layout.markers, corner_sigmas(markers)
     points_board = [corners[d.tag_id] for d in markers]
     points_image = [np.array(d.corners) for d in markers]
     if isinstance(layout, CharucoBoard):
-        chess_board, chess_image = find_chess_corners(to_gray(frame.image), layout, markers, view)
+        chess_board, chess_image, chess_sigma = find_chess_corners(to_gray(frame.image), layout, markers, view)
         points_board.append(chess_board)
         points_image.append(chess_image)
+        sigma = None if sigma is None else np.concatenate([sigma, chess_sigma])
     return BoardDetection(
         points_board=np.concatenate(points_board),
         points_image=np.concatenate(points_image),
         timestamp=frame.timestamp,
         tag_ids=tuple(d.tag_id for d in markers),
-        sigma=None if isinstance(layout, CharucoBoard) else corner_sigmas(markers),
+        sigma=sigma,
         layout=layout,
         confirmed=confirmed,
         remarks=said,

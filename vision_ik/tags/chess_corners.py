@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vision_ik.tags.board_matching import Straightener, homography, transfer
+from vision_ik.tags.saddles import RefinedSaddles, refine_saddles
 from vision_ik.types import CharucoBoard, Floats, Image, TagDetection
 
 _NEAREST = 3
@@ -16,41 +17,67 @@ _FARTHEST = 2.5
 """[squares] From a corner to the markers that predict it."""
 _FLAT_PX = 1.0
 """[px] Misfit of the markers (rms) up to which one homography predicts the corners of the whole board."""
-_TERMINATION = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
+_LARGEST_WINDOW = 11.0
+"""[px] Half width of what is looked at around a corner; more adds time and the bend of the paper."""
+_QUADRANT = 0.6
+"""Where the four squares are compared, as a share of the way from the corner to the nearest marker."""
+_LEAST_CONTRAST = 3.0
+"""[grey levels] Half the difference of black and white squares."""
+_UNLIKE = 0.6
+"""Difference of opposite squares, as a share of the contrast, beyond which something covers the corner."""
 
 
 def find_chess_corners(
     gray: Image, board: CharucoBoard, markers: Sequence[TagDetection], view: Straightener
-) -> tuple[Floats, Floats]:
-    """Return the chess corners that the picture shows: (M, 3) [m] in the board frame, and (M, 2) [px].
+) -> tuple[Floats, Floats, Floats]:
+    """Return the chess corners that the picture shows.
 
     Where the lens is known and the board is flat, all markers together predict all corners; else
     the nearest markers do, so that neither lens nor bend matters, and corners beside none are left out.
+
+    Returns:
+        (M, 3) [m] in the board frame, (M, 2) [px], and the standard deviation of their coordinates (M,) [px].
     """
+    corners = board.chess_corners
+    around, near = _predicted(corners, board, markers, view)
+    predicted = around[:, 0]
+    window = np.linalg.norm(around[:, 1:5] - predicted[:, None], axis=2).min(axis=1)
+    refined = refine_saddles(gray, predicted, np.minimum(np.where(near, window, 0.0), _LARGEST_WINDOW))
+    shown = refined.found & _shows_squares(gray, around[:, 5:], refined, predicted)
+    return corners[shown], refined.points[shown], refined.sigma[shown]
+
+
+def _predicted(
+    corners: Floats, board: CharucoBoard, markers: Sequence[TagDetection], view: Straightener
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return (N, 9, 2) pixels: each corner, points as far from it as the markers are, points in its squares.
+
+    And whether (N,) markers stand near enough to predict it.
+    """
+    reach = 0.5 * (board.square_m - board.marker_m)  # the markers must stay outside the window
+    ring = reach * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    squares = _QUADRANT * reach * np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    points = corners[:, None, :2] + np.concatenate([ring, squares])
     layout = board.markers
     plane = np.stack([layout[d.tag_id][:, :2] for d in markers])
     picture = view.flat(np.stack([d.corners for d in markers]))
-    everywhere = _common_map(plane, picture, markers, view)
-    centres = plane.mean(axis=1)
-    kept_board: list[Floats] = []
-    kept_image: list[Floats] = []
-    for corner in board.chess_corners:
-        H = everywhere
-        if H is None:
-            distance = np.linalg.norm(centres - corner[:2], axis=1) / board.square_m
-            order = np.argsort(distance)[:_NEAREST]
-            if distance[order[0]] > 1.0:  # no marker beside this corner was read
-                continue
-            near = order[distance[order] < _FARTHEST]
-            H = homography(plane[near].reshape(-1, 2), picture[near].reshape(-1, 2))
-        refined = None if H is None else _saddle(gray, H, corner, board, view)
-        if refined is not None:
-            kept_board.append(corner)
-            kept_image.append(refined)
-    return np.reshape(kept_board, (-1, 3)).astype(np.float64), np.reshape(kept_image, (-1, 2)).astype(np.float64)
+    H = _common_map(plane, picture, markers, view)
+    if H is not None:
+        return view.pixels(transfer(H, points).reshape(-1, 2)).reshape(points.shape), np.ones(len(corners), np.bool_)
+    distance = np.linalg.norm(corners[:, None, :2] - plane.mean(axis=1), axis=2) / board.square_m
+    order = np.argsort(distance, axis=1)[:, :_NEAREST]
+    near = distance.min(axis=1) < 1.0
+    predicted = np.full(points.shape, np.nan)
+    for i in np.flatnonzero(near).tolist():
+        k = order[i][distance[i, order[i]] < _FARTHEST]
+        H = homography(plane[k].reshape(-1, 2), picture[k].reshape(-1, 2))
+        if H is not None:
+            predicted[i] = view.pixels(transfer(H, points[i]))
+    return predicted, near & np.isfinite(predicted).all(axis=(1, 2))
 
 
 def _common_map(plane: Floats, picture: Floats, markers: Sequence[TagDetection], view: Straightener) -> Floats | None:
+    """Return the homography of all markers, None where the lens is unknown or the board not flat."""
     if not view.exact or len(markers) < 2:
         return None
     H = homography(plane.reshape(-1, 2), picture.reshape(-1, 2))
@@ -60,36 +87,13 @@ def _common_map(plane: Floats, picture: Floats, markers: Sequence[TagDetection],
     return H if np.sqrt((miss**2).sum(axis=1).mean()) < _FLAT_PX else None
 
 
-def _saddle(gray: Image, H: Floats, corner: Floats, board: CharucoBoard, view: Straightener) -> Floats | None:
-    """Return the chess corner (2,) [px] near its prediction, None when the picture shows none there."""
-    reach = 0.5 * (board.square_m - board.marker_m)  # the markers must stay outside the window
-    ring = corner[:2] + np.array([[0, 0], [reach, 0], [-reach, 0], [0, reach], [0, -reach]])
-    projected = view.pixels(transfer(H, ring))
-    predicted = projected[0]
-    if not np.isfinite(projected).all():
-        return None
-    half = float(np.linalg.norm(projected[1:] - predicted, axis=1).min())
-    window = int(np.clip(round(half), 2, 11))
+def _shows_squares(gray: Image, squares: Floats, refined: RefinedSaddles, predicted: Floats) -> NDArray[np.bool_]:
+    """Return (N,) whether opposite squares are alike and neighbouring ones differ; false where one is covered."""
     height, width = gray.shape
-    if not (window < predicted[0] < width - 1 - window and window < predicted[1] < height - 1 - window):
-        return None
-    start = predicted.astype(np.float32).reshape(1, 1, 2)
-    refined = cv2.cornerSubPix(gray, start, (window, window), (-1, -1), _TERMINATION).reshape(2).astype(np.float64)
-    if np.linalg.norm(refined - predicted) > max(1.5, 0.6 * window):
-        return None
-    d = 0.6 * reach
-    quadrants = view.pixels(transfer(H, corner[:2] + np.array([[d, d], [-d, d], [-d, -d], [d, -d]])))
-    return refined if _is_chess_corner(gray, quadrants + (refined - predicted)) else None
-
-
-def _is_chess_corner(gray: Image, quadrants: Floats) -> bool:
-    """Return whether opposite quadrants are alike and neighbouring ones differ; false where the corner is covered."""
-    height, width = gray.shape
-    if not np.isfinite(quadrants).all():
-        return False
-    columns, rows = np.rint(quadrants).astype(int).T
-    if columns.min() < 0 or rows.min() < 0 or columns.max() >= width or rows.max() >= height:
-        return False
-    a, b, c, e = gray[rows, columns].astype(np.float64)
-    contrast = abs(a + c - b - e) / 2.0
-    return bool(contrast > 8.0 and max(abs(a - c), abs(b - e)) < 0.6 * contrast)
+    at = np.rint(squares + (refined.points - predicted)[:, None])
+    inside = np.all((at >= 0) & (at <= (width - 1, height - 1)), axis=(1, 2))
+    columns, rows = np.moveaxis(np.where(inside[:, None, None], at, 0.0).astype(int), 2, 0)
+    a, b, c, d = gray[rows, columns].astype(np.float64).T
+    contrast = np.abs(a + c - b - d) / 2.0
+    alike = np.maximum(np.abs(a - c), np.abs(b - d)) < _UNLIKE * contrast
+    return inside & alike & (contrast > _LEAST_CONTRAST)
