@@ -25,7 +25,13 @@ def flat_image(level: int, width: int = 64, height: int = 48) -> Image:
 
 
 def write_video(
-    path: Path, levels: Sequence[int], times: Sequence[float], codec: str = "mpeg4", *, noise: int = 0
+    path: Path,
+    levels: Sequence[int],
+    times: Sequence[float],
+    codec: str = "mpeg4",
+    *,
+    noise: int = 0,
+    key_frame_every: int = 0,
 ) -> Path:
     """Write one frame per level, at the times given [s]; noise [grey levels] makes its data large.
 
@@ -36,6 +42,9 @@ def write_video(
         stream = cast("VideoStream", container.add_stream(codec, rate=1000))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
+        if key_frame_every:
+            stream.codec_context.gop_size = key_frame_every
+            stream.codec_context.options = {"sc_threshold": "1000000000"}  # none where the picture changes
         for level, t in zip(levels, times, strict=True):
             image = (
                 flat_image(level) // 2 + rng.integers(0, noise, (48, 64, 3), dtype=np.uint8)
@@ -47,6 +56,26 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def write_grey_video(path: Path, values: Sequence[int]) -> Path:
+    """Write a lossless video of 16-bit grey, one flat frame per value."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gray16le"
+        for value in values:
+            picture = np.full((48, 64), value, dtype=np.uint16)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray16le")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def packet_places(path: Path) -> list[tuple[int, int]]:
+    """Return where each compressed frame lies in a file, and its size [bytes]."""
+    with av.open(str(path)) as container:
+        return [
+            (packet.pos, packet.size) for packet in container.demux(video=0) if packet.pos is not None and packet.size
+        ]
 
 
 class MjpegSender:

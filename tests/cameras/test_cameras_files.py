@@ -7,12 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cameras_media import flat_image, write_video
+from cameras_media import flat_image, packet_places, write_grey_video, write_video
 from numpy.typing import NDArray
 
 from vision_ik.cameras import open_camera
 from vision_ik.cameras.images import ImageCamera
 from vision_ik.cameras.pictures import to_bgr
+from vision_ik.cameras.video import VideoCamera
 from vision_ik.clock import VirtualClock
 from vision_ik.errors import CameraError, CameraNotFoundError, FrameReadError
 from vision_ik.types import Camera, CameraIntrinsics, Frame
@@ -276,6 +277,47 @@ def test_a_video_that_breaks_off_says_so_at_the_break(tmp_path: Path, suffix: st
     with open_camera(cut) as camera:
         given = read_past_damage(camera)
     assert 5 <= len(given) <= 45
+
+
+def test_after_a_hole_a_video_goes_on_with_pictures_that_are_whole(tmp_path: Path) -> None:
+    levels, times = range(10, 210, 4), [k / 25 for k in range(50)]
+    path = write_video(tmp_path / "v.mp4", levels, times, key_frame_every=10)
+    packets = packet_places(path)
+    data = bytearray(path.read_bytes())
+    start, size = packets[13]
+    data[start : start + size] = bytes(255 - byte for byte in data[start : start + size])
+    (tmp_path / "hole.mp4").write_bytes(data)
+    with open_camera(tmp_path / "hole.mp4") as camera:
+        faults = 0
+        given: list[Frame] = []
+        while not camera.ended:
+            try:
+                frame = camera.read()
+            except FrameReadError as error:
+                assert "damaged" in str(error)  # noqa: PT017 # others may be read between two errors
+                faults += 1
+            else:
+                given += [] if frame is None else [frame]
+    assert faults == 1
+    # Frames 14 to 19 build on the broken one.
+    expected = [*range(13), *range(20, 50)]
+    assert [round(25 * frame.timestamp) for frame in given] == expected
+    assert [frame.index for frame in given] == list(range(len(expected)))
+    np.testing.assert_allclose([level(f) for f in given], [levels[k] for k in expected], atol=10)
+
+
+def test_a_16_bit_grey_video_is_scaled_by_the_bits_in_use(tmp_path: Path) -> None:
+    path = write_grey_video(tmp_path / "v.mkv", (1000, 500, 250))
+    camera = VideoCamera(path)
+    assert [level(f) for f in drain(camera)] == [250, 125, 62]
+    assert camera.remarks == (f"{path} gives 16-bit pictures of which 10 bits are used; they are scaled to 8.",)
+
+
+@pytest.mark.parametrize("fov", [0.0, -1.0, 4.0, float("nan")])
+def test_a_field_of_view_no_lens_has_is_refused(tmp_path: Path, fov: float) -> None:
+    cv2.imwrite(str(tmp_path / "p.png"), flat_image(50))
+    with pytest.raises(ValueError, match="between 0 and pi rad"):
+        open_camera(tmp_path / "p.png", fov=fov)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".avi", "mpeg4"), (".webm", "libvpx"), (".mp4", "mpeg4")])

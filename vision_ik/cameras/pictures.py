@@ -35,6 +35,8 @@ def fit_intrinsics(
     Raises:
         CameraError: The given lens belongs to pictures of another aspect ratio (turned, half or double ones are named).
     """
+    if fov is not None and not 0.0 < fov < np.pi:
+        raise ValueError(f"A horizontal field of view is between 0 and pi rad, unlike {fov}.")
     if intrinsics is None:
         return CameraIntrinsics.from_field_of_view(width, height, DEFAULT_FOV if fov is None else fov)
     if (intrinsics.width, intrinsics.height) == (width, height):

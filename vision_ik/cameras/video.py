@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import av.error
 import cv2
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from vision_ik.cameras.base import StoredCamera
-from vision_ik.cameras.pictures import fit_intrinsics
+from vision_ik.cameras.pictures import fit_intrinsics, to_bgr
+from vision_ik.cameras.tones import Tones
 from vision_ik.clock import Clock
 from vision_ik.errors import FrameReadError
 from vision_ik.types import CameraIntrinsics, Image
@@ -56,7 +60,11 @@ class VideoCamera(StoredCamera):
             stream.thread_type = "SLICE"  # frame threads lose what they hold when a later packet is broken
             self._promised = _promised_duration(self._container)
             self._rate = float(stream.average_rate or _FALLBACK_RATE)
-            self._frames: Iterator[VideoFrame] = self._container.decode(stream)
+            self._packets: Iterator[Packet[VideoStream]] = self._container.demux(stream)
+            self._waiting: deque[VideoFrame] = deque()
+            self._damaged = False
+            self._told = -1
+            self._tones = Tones(str(path))
             self._decoded = 0
             self._origin: float | None = None
             self._last = 0.0
@@ -77,6 +85,11 @@ class VideoCamera(StoredCamera):
             self._container.close()
         super().close()
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is done to the pictures, one sentence each."""
+        return self._tones.remarks
+
     def _peek_time(self) -> float | None:
         if self._next is not None:
             return self._next[0]
@@ -94,23 +107,61 @@ class VideoCamera(StoredCamera):
 
     def _decode(self) -> tuple[float, Image] | None:
         """Return time and picture of the next frame; None at the end, or with the failure kept for its reader."""
-        try:
-            frame = next(self._frames, None)
-        except (av.error.FFmpegError, OSError) as error:
-            self._failure = self._unreadable(error)
+        while True:
+            try:
+                frame = self._next_frame()
+            except (av.error.FFmpegError, OSError) as error:
+                fault = str(getattr(error, "strerror", None) or error)
+                failure = self._cut_off(fault) if self._decoded else self._unreadable(error)
+            else:
+                if frame is None:
+                    self._failure = self._missing_end()
+                    return None
+                if not frame.is_corrupt:
+                    moment = self._time(frame), self._upright(frame)
+                    self._decoded += 1
+                    return moment
+                self._damaged = True
+                failure = self._cut_off(f"data of frame {self._decoded} are missing")
+            if self._told != self._decoded:  # one error for one hole, however many frames are in it
+                self._told, self._failure = self._decoded, failure
+                return None
+
+    def _missing_end(self) -> FrameReadError | None:
+        """Return an error when the video ends before its time."""
+        # Some encoders count a frame or two too many into the duration.
+        if self._promised is None or self._last + 3.0 / self._rate >= 0.95 * self._promised:
             return None
-        if frame is None:
-            # Some encoders count a frame or two too many into the duration.
-            if self._promised is not None and self._last + 3.0 / self._rate < 0.95 * self._promised:
-                self._failure = self._cut_off(f"it ends at {self._last:.2f} s of {self._promised:.2f} s")
-                self._promised = None
-            return None
-        if frame.is_corrupt:
-            self._failure = self._cut_off(f"data of frame {self._decoded} are missing")
-            return None
-        moment = self._time(frame), _upright(frame)
-        self._decoded += 1
-        return moment
+        promised, self._promised = self._promised, None
+        return self._cut_off(f"it ends at {self._last:.2f} s of {promised:.2f} s")
+
+    def _next_frame(self) -> VideoFrame | None:
+        """Return the next frame, None at the end; after damage the next that needs no frame before it."""
+        while self._damaged or not self._waiting:
+            packet = next(self._packets, None)
+            if packet is None:
+                return None
+            if self._damaged:
+                self._waiting.clear()
+                if not packet.is_keyframe:
+                    continue  # what builds on a damaged frame is drawn wrong, and nothing marks it
+                packet.stream.codec_context.flush_buffers()
+                self._damaged = False
+            try:
+                self._waiting.extend(packet.decode())
+            except (av.error.FFmpegError, OSError):
+                self._damaged = True
+                raise
+        return self._waiting.popleft()
+
+    def _upright(self, frame: VideoFrame) -> Image:
+        """Return the picture as BGR, turned as the file says it was held."""
+        if frame.format.name.startswith("gray16"):  # FFmpeg would cut it to the upper 8 bits
+            image = to_bgr(frame.to_ndarray(format="gray16le"), str(self._path), self._tones)
+        else:
+            image = np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
+        turn = _TURNS.get(int(getattr(frame, "rotation", 0)) % 360)
+        return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
 
     def _time(self, frame: VideoFrame) -> float:
         """Return the time of a frame [s] since the first; damaged stamps go on at the nominal rate."""
@@ -151,10 +202,3 @@ def _promised_duration(container: InputContainer) -> float | None:
     if "matroska" not in container.format.name or len(container.streams) > 1 or container.duration is None:
         return None
     return container.duration / av.time_base
-
-
-def _upright(frame: VideoFrame) -> Image:
-    """Return the picture as BGR, turned as the file says it was held."""
-    image = np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
-    turn = _TURNS.get(int(getattr(frame, "rotation", 0)) % 360)
-    return image if turn is None else np.asarray(cv2.rotate(image, turn), dtype=np.uint8)
