@@ -47,6 +47,7 @@ def fit_board(points: Floats, image: Floats, weights: Floats, lens: Floats) -> P
         weights: (N,) [1/px] Reciprocal standard deviation of each coordinate.
         lens: Packed lens.
     """
+    points, image = points.copy(), image.copy()  # kernels are compiled once more for read-only arrays
     rays = np.empty((len(points), 3))
     bearings_all(image, lens, rays)
     seen: Kept = np.isfinite(rays[:, 2])

@@ -110,12 +110,13 @@ def _fit_square(seen: PointObservation, tag_id: int) -> PointFit | None:
             tag_id=tag_id,
         )
     lens = pack_lens(seen.intrinsics)
+    points, image = seen.points.copy(), seen.pixels.copy()  # kernels are compiled once more for read-only arrays
     starts, Ts, costs, Hs = np.empty((2, 4, 4)), np.empty((3, 4, 4)), np.empty(3), np.empty((3, 6, 6))
-    count = plane_starts(np.ascontiguousarray(seen.points[:, :2]), seen.pixels, lens, starts)
-    found = fit_starts(seen.points, seen.pixels, lens, W, starts[:count], _UP, Ts, costs, Hs)
+    count = plane_starts(np.ascontiguousarray(points[:, :2]), image, lens, starts)
+    found = fit_starts(points, image, lens, W, starts[:count], _UP, Ts, costs, Hs)
     if not found:
         return None
-    return PointFit(points=seen.points, image=seen.pixels, W=W, Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found])
+    return PointFit(points=points, image=image, W=W, Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found])
 
 
 def _estimate(

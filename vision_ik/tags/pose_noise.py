@@ -15,8 +15,10 @@ from vision_ik.types import CameraIntrinsics, Floats
 
 _LARGE = 1e6
 """[m, rad] Standard deviation reported along directions the points do not determine."""
-_TRUST = {True: 20.0, False: 3.0}
+_TAG_TRUST = {True: 20.0, False: 3.0}
 """Degrees of freedom that the stated noise counts for when it was measured in the picture, and when not."""
+_BOARD_TRUST = {True: 8.0, False: 3.0}
+"""The same for boards, whose points tell themselves how noisy they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -47,13 +49,13 @@ def tag_variance(fit: PointFit, *, measured: bool) -> float:
 
     Two degrees of freedom tell little: the factor is 1 unless the misfit is great.
     """
-    trust = _TRUST[measured]
+    trust = _TAG_TRUST[measured]
     return max(1.0, (trust + float(fit.costs[0])) / (trust + fit.freedom))
 
 
 def board_variance(fit: PointFit, *, measured: bool) -> float:
     """Return the factor on the stated variance of a board's points: the mean of its inverse gamma posterior."""
-    trust = _TRUST[measured]
+    trust = _BOARD_TRUST[measured]
     return (trust + float(fit.costs[0])) / (trust + fit.freedom - 2.0)
 
 

@@ -205,6 +205,8 @@ def _radial(lens: Floats, r: float) -> tuple[float, float]:
 @_compiled
 def _reach(lens: Floats) -> float:
     """Return the radius up to which the lens does not fold back (a tangent, or for a fisheye an angle [rad])."""
+    if lens[5] == STRAIGHT:
+        return math.inf
     end = math.pi if lens[5] == FISHEYE else _WIDEST
     for i in range(1, _SCAN + 1):
         if not _radial(lens, end * i / _SCAN)[1] > 0.0:
