@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from vision_ik.cli.device_options import DeviceOptions
 from vision_ik.errors import ConfigError
+
+BoardKind = Literal["charuco", "chessboard", "tags"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardOptions:
     """The rig to write, and which board is shown: that of the rig, unless one is described here."""
 
+    board: BoardKind = "charuco"
+    """Kind of the board that --columns and --rows describe."""
     columns: int | None = None
-    """Squares of the ChArUco board along its width."""
+    """Squares (or tags) of the board along its width; of a chessboard all squares, not the corners inside."""
     rows: int | None = None
-    """Squares along its height."""
+    """Squares (or tags) along its height."""
     square_mm: float | None = None
-    """Edge of a square: measure it on the paper, printers scale."""
+    """Edge of a square, of a charuco or chessboard."""
     marker_mm: float | None = None
-    """Edge of a marker's black border."""
-    board_family: str = "4x4_50"
-    """OpenCV dictionary of the markers."""
+    """Edge of a marker's black border: in a charuco's white squares, or of a tag of a grid."""
+    gap_mm: float | None = None
+    """White between two tags of a grid."""
+    measured_edge_mm: Annotated[float | None, tyro.conf.arg(aliases=["--measured-edge"])] = None
+    """An edge of the print as you measured it: a square, a marker, or better the board's width; printers scale."""
+    board_family: str = ""
+    """Dictionary of the markers; 4x4_50 for a charuco, 36h11 for tags."""
     rig: Path = Path("rig")
     """Folder of rig.toml and camera.yaml: read when it exists, and updated."""
     robot: str = ""
@@ -37,32 +46,39 @@ class BoardOptions:
     """Edge of the tags' black border, written into the rig for the runs to come."""
     json: bool = False
     """Print the result as JSON on stdout."""
+    device: DeviceOptions = field(default_factory=DeviceOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraOptions(BoardOptions):
-    """Compute the lens from pictures of a ChArUco board, and write it into the rig.
+    """Compute the lens from pictures of a board, and write it into the rig.
 
     Show the board large, tilted by 20 to 45 degrees in several directions, and in all corners of
     the picture. A rig that does not exist yet is made, with the board, and with panda as its arm
-    unless --robot names another.
+    unless --robot names another; with --out alone no rig is made.
 
     Examples:
       vision-ik calibrate camera --from pictures --columns 7 --rows 5 --square-mm 30 --marker-mm 22
+      vision-ik calibrate camera clip.mp4 --board chessboard --columns 10 --rows 7 --square-mm 25 --out camera.yaml
       vision-ik calibrate camera 0 --rig rigs/desk      a webcam: move the board until all views are taken
       vision-ik calibrate camera 0 --rig rigs/desk --robot ur5e --size-mm 80
+      vision-ik calibrate camera 0 --focus lock         a lens that refocuses is another lens
     """
 
     source: tyro.conf.Positional[str] = ""
     """Webcam index, video, or address of a stream."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of pictures, or a JSON file of corners (docs/conventions.md, "Views on disk")."""
-    model: Literal["pinhole", "fisheye"] = "pinhole"
-    """Lens model; fisheye for fields of view beyond about 110 degrees."""
+    model: Literal["auto", "pinhole", "fisheye"] = "auto"
+    """Lens model; auto takes the simplest that predicts unseen views as well as the best."""
     coefficients: Literal[4, 5, 8] = 5
-    """Distortion coefficients of a pinhole lens."""
+    """Distortion coefficients of --model pinhole."""
     views: int = 20
-    """Views to take from a live source."""
+    """Views to take from a video or a live source."""
+    out: Path | None = None
+    """Also write the lens here: .yaml (ROS), .yml .xml .json (OpenCV), camchain*.yaml (Kalibr)."""
+    report: Path | None = None
+    """Write an HTML page with coverage, tilts, residuals, and what to show next."""
 
 
 @dataclass(frozen=True, kw_only=True)

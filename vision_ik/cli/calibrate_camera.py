@@ -8,139 +8,194 @@ import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics, read_observations
 from calibration.corners import better_corners
-from vision_ik.cameras import open_camera
+from vision_ik.cameras import save_any_intrinsics
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions
-from vision_ik.cli.calibrate_rig import hint_at_tag_size, require_board, rig_and_robot, write_lens
+from vision_ik.cli.calibrate_lens_report import write_lens_report
+from vision_ik.cli.calibrate_pictures import Views, gather
+from vision_ik.cli.calibrate_rig import existing_rig, hint_at_tag_size, require_board, rig_and_robot, write_lens
 from vision_ik.cli.main import EXIT_OK
-from vision_ik.errors import CalibrationError
-from vision_ik.tags import detect_board
-from vision_ik.types import Board, BoardDetection
+from vision_ik.rig import Rig
+from vision_ik.types import BoardDetection
 
-_MOVED_SHARE = 0.06
-"""Of the image width: a view whose board moved less than this since the last one taken adds little."""
-_STILL_SHARE = 0.004
-"""Of the image width: a board that moves more between two pictures is blurred."""
-_FEWEST_CORNERS = 8
 _DEFAULT_ROBOT = "panda"
 """The lens does not depend on the arm, so a new rig may do without being told."""
 
 
 def calibrate_camera(options: CameraOptions) -> int:
     """Find the board in all pictures, fit the lens, print it, and write it."""
-    rig, _ = rig_and_robot(options, default_robot=_DEFAULT_ROBOT)
-    board: Board | None = None
+    rig = _rig(options)
     with console.Stages() as stages:
-        if options.from_ is not None and (options.from_.suffix == ".json"):
+        views: Views | None = None
+        if options.from_ is not None and options.from_.suffix == ".json":
             with stages.stage("Read the views") as stage:
                 read = read_observations(options.from_)
-                detections, size = [view.detection for view in read.views], read.image_size
-                stage.update(f"{len(detections)} views")
+                stage.update(f"{len(read.views)} views")
+            with stages.stage("Fit the lens"):
+                result = calibrate_intrinsics(
+                    [view.detection for view in read.views],
+                    image_size=read.image_size,
+                    model=options.model,
+                    coefficients=options.coefficients,
+                    names=[view.name or str(i) for i, view in enumerate(read.views)],
+                )
         else:
             board = require_board(options, rig)
             with stages.stage("Find the board") as stage:
-                detections, size = _detect(options, board, stage)
-        with stages.stage("Fit the lens"):
-            result = calibrate_intrinsics(
-                detections, image_size=size, model=options.model, coefficients=options.coefficients
-            )
-            better = detections if board is None else better_corners(detections, board, result.intrinsics)
-            if better != detections:
-                result = calibrate_intrinsics(
-                    better, image_size=size, model=options.model, coefficients=options.coefficients
-                )
-    file = write_lens(rig, options, result.intrinsics, board)
-    _present(result, file, options)
-    hint_at_tag_size(rig)
+                source, wishes = str(options.from_ or options.source), options.device.settings()
+                views = gather(source, board, options.views, stage, wishes)
+            with stages.stage("Fit the lens"):
+                result = _fit(views, options)
+    files = _write(result, views, rig, options)
+    _present(result, files, views, options)
+    if rig is not None:
+        hint_at_tag_size(rig)
     return EXIT_OK
 
 
-def _detect(options: CameraOptions, board: Board, stage: console.Stage) -> tuple[list[BoardDetection], tuple[int, int]]:
-    """Return the views of the board in a folder or stream, and the size of the pictures."""
-    source = str(options.from_ or options.source)
-    taken: list[BoardDetection] = []
-    size = (0, 0)
-    looked = 0
-    before: BoardDetection | None = None
-    with open_camera(source) as camera:
-        every = options.from_ is not None
-        while not camera.ended and (every or len(taken) < options.views):
-            frame = camera.read(timeout=1.0)
-            if frame is None:
-                continue
-            looked += 1
-            if size not in ((0, 0), (frame.image.shape[1], frame.image.shape[0])):
-                raise CalibrationError(
-                    f"Picture {frame.index} has another size than those before it.",
-                    "Use pictures of one camera at one resolution.",
-                )
-            size = (int(frame.image.shape[1]), int(frame.image.shape[0]))
-            detection = detect_board(frame, board)
-            if detection is not None and len(detection.points_image) >= _FEWEST_CORNERS:
-                if every or _worth_taking(detection, before, taken, size[0]):
-                    taken.append(detection)
-                before = detection
-            stage.update(f"{len(taken)} views in {looked} pictures", completed=len(taken), total=options.views)
-    return taken, size
+def _rig(options: CameraOptions) -> Rig | None:
+    """Return the rig to update, or a new one; None where the lens alone is asked for."""
+    if options.out is not None and not options.robot and existing_rig(options.rig) is None:
+        return None
+    return rig_and_robot(options, default_robot=_DEFAULT_ROBOT)[0]
 
 
-def _worth_taking(
-    detection: BoardDetection, before: BoardDetection | None, taken: list[BoardDetection], width: int
-) -> bool:
-    """Return whether the board stands still, and somewhere else than in the views taken."""
-    if before is None or _shift(detection, before) > _STILL_SHARE * width:
-        return False
-    return all(_shift(detection, other) > _MOVED_SHARE * width for other in taken[-3:])
+def _fit(views: Views, options: CameraOptions) -> IntrinsicsResult:
+    result = _calibrated(views, views.detections, options)
+    better = better_corners(views.detections, views.board, result.intrinsics)
+    return result if better == views.detections else _calibrated(views, better, options)
 
 
-def _shift(a: BoardDetection, b: BoardDetection) -> float:
-    """Return the mean distance of the corners both views show [px], infinite when they share none."""
-    places = {tuple(point): pixel for point, pixel in zip(b.points_board.tolist(), b.points_image, strict=True)}
-    distances = [
-        float(np.linalg.norm(pixel - places[tuple(point)]))
-        for point, pixel in zip(a.points_board.tolist(), a.points_image, strict=True)
-        if tuple(point) in places
-    ]
-    return float(np.mean(distances)) if distances else float("inf")
+def _calibrated(views: Views, detections: list[BoardDetection], options: CameraOptions) -> IntrinsicsResult:
+    return calibrate_intrinsics(
+        detections,
+        image_size=views.size,
+        model=options.model,
+        coefficients=options.coefficients,
+        names=views.names,
+        edges_px=views.edges_px,
+    )
 
 
-def _present(result: IntrinsicsResult, file: Path, options: CameraOptions) -> None:
-    lens = result.intrinsics
-    covariance = lens.covariance
-    sigma = np.full(4 + len(lens.distortion), np.nan) if covariance is None else np.sqrt(np.diag(covariance))
-    values = [lens.K[0, 0], lens.K[1, 1], lens.K[0, 2], lens.K[1, 2], *lens.distortion]
-    used = sum(view.used for view in result.views)
+def _write(result: IntrinsicsResult, views: Views | None, rig: Rig | None, options: CameraOptions) -> list[Path]:
+    files: list[Path] = []
+    if options.out is not None:
+        files.append(save_any_intrinsics(result.intrinsics, options.out))
+    if rig is not None:
+        files.append(write_lens(rig, options, result.intrinsics, None if views is None else views.board))
+    if options.report is not None:
+        files.append(write_lens_report(options.report, result, {} if views is None else views.left_out))
+    return files
+
+
+def _present(result: IntrinsicsResult, files: list[Path], views: Views | None, options: CameraOptions) -> None:
+    left_out = {} if views is None else views.left_out
     if options.json:
-        console.write_json(
-            {
-                "file": str(file),
-                "model": lens.model,
-                "image_size": [lens.width, lens.height],
-                "K": lens.K.tolist(),
-                "distortion": lens.distortion.tolist(),
-                "sigma": sigma.tolist(),
-                "rms_px": result.rms,
-                "held_out_rms_px": result.held_out_rms,
-                "coverage": result.coverage,
-                "views_used": used,
-                "views": len(result.views),
-                "warnings": list(result.warnings),
-            }
-        )
+        console.write_json(_facts(result, files, left_out))
     else:
-        names = ["focal x", "focal y", "centre x", "centre y", *(f"distortion {i + 1}" for i in range(len(values) - 4))]
-        digits = [1] * 4 + [4] * (len(values) - 4)
-        rows = [
-            [name, f"{value:.{d}f}", f"{s:.{d + 1}f}", "px" if i < 4 else ""]
-            for i, (name, value, s, d) in enumerate(zip(names, values, sigma, digits, strict=True))
-        ]
-        rows += [
-            ["rms", f"{result.rms:.3f}", "", "px"],
-            ["rms, held-out views", f"{result.held_out_rms:.3f}", "", "px"],
-            ["views used", f"{used} of {len(result.views)}", "", ""],
-            ["picture covered", f"{result.coverage:.0%}", "", ""],
-        ]
-        console.results().print(console.table(["lens", "value", "± sigma", "unit"], rows, right={"value", "± sigma"}))
+        console.results().print(_summary(result))
+        if len(result.candidates) > 1:
+            console.results().print(_candidates(result))
+    for remark in () if views is None else views.remarks:
+        console.warn(remark)
+    for name, reason in left_out.items():
+        console.warn(f"{name} was left out: {reason}.")
     for warning in result.warnings:
         console.warn(warning)
-    console.say(f"Written to {file}.")
+    if result.next_views:
+        best = result.next_views[0]
+        console.say(
+            f"To make the lens surer, show the board {best}: "
+            f"focal length to ±{best.focal_sigma:.2f} px (now {result.focal_sigma:.2f})."
+        )
+    if views is not None and options.measured_edge_mm is None:
+        width = 1000.0 * views.board.size_m[0]
+        console.say(
+            f"The lens does not depend on the print's scale, but poses do: measure the board's width, {width:g} mm as "
+            "described, and give it as --measured-edge-mm."
+        )
+    for file in files:
+        console.say(f"Written to {file}.")
+
+
+def _sigma(result: IntrinsicsResult) -> list[float]:
+    covariance = result.intrinsics.covariance
+    count = 4 + len(result.intrinsics.distortion)
+    return [float("nan")] * count if covariance is None else np.sqrt(np.diag(covariance)).tolist()
+
+
+def _summary(result: IntrinsicsResult) -> object:
+    lens, used = result.intrinsics, sum(view.used for view in result.views)
+    values = [lens.K[0, 0], lens.K[1, 1], lens.K[0, 2], lens.K[1, 2], *lens.distortion]
+    names = ["focal x", "focal y", "centre x", "centre y", *(f"distortion {i + 1}" for i in range(len(values) - 4))]
+    digits = [2] * 4 + [5] * (len(values) - 4)
+    rows = [
+        [name, f"{value:.{d}f}", f"{s:.{d}f}", "px" if i < 4 else ""]
+        for i, (name, value, s, d) in enumerate(zip(names, values, _sigma(result), digits, strict=True))
+    ]
+    rows += [
+        ["model", lens.model, "", f"{len(lens.distortion)} coefficients"],
+        ["rms", f"{result.rms:.3f}", "", "px"],
+        ["rms, held-out views", f"{result.held_out_rms:.3f}", "", "px"],
+        ["uncertainty over the picture", f"{result.picture_sigma:.3f}", "", "px"],
+        ["views used", f"{used} of {len(result.views)}", "", ""],
+        ["picture covered", f"{result.coverage:.0%}", "", ""],
+    ]
+    if result.board_bend.any():
+        rows.append(["bend of the board", f"{1e3 * np.abs(result.board_bend).max():.2f}", "", "mm"])
+    return console.table(["lens", "value", "± sigma", "unit"], rows, right={"value", "± sigma"})
+
+
+def _candidates(result: IntrinsicsResult) -> object:
+    rows = [
+        [c.name, f"{c.focal:.1f}", f"{c.rms:.3f}", f"{c.held_out_rms:.3f}", "taken" if c.chosen else c.reason]
+        for c in result.candidates
+    ]
+    columns = ["model", "focal x px", "rms px", "held-out px", ""]
+    return console.table(columns, rows, right=set(columns[1:4]))
+
+
+def _facts(result: IntrinsicsResult, files: list[Path], left_out: dict[str, str]) -> dict[str, object]:
+    lens = result.intrinsics
+    return {
+        "file": str(files[-1] if files else ""),
+        "files": [str(file) for file in files],
+        "model": lens.model,
+        "image_size": [lens.width, lens.height],
+        "K": lens.K.tolist(),
+        "distortion": lens.distortion.tolist(),
+        "sigma": _sigma(result),
+        "rms_px": result.rms,
+        "held_out_rms_px": result.held_out_rms,
+        "picture_sigma_px": result.picture_sigma,
+        "board_bend_mm": (1e3 * result.board_bend).tolist(),
+        "coverage": result.coverage,
+        "coverage_map": result.coverage_map.tolist(),
+        "tilts_deg": result.tilts_deg.tolist(),
+        "models": [
+            {
+                "model": c.model,
+                "coefficients": c.coefficients,
+                "rms_px": c.rms,
+                "held_out_rms_px": c.held_out_rms,
+                "chosen": c.chosen,
+                "reason": c.reason,
+            }
+            for c in result.candidates
+        ],
+        "views_used": sum(view.used for view in result.views),
+        "views": len(result.views),
+        "left_out": left_out | {view.name: view.reason for view in result.views if not view.used},
+        "next_views": [
+            {
+                "region": v.region,
+                "tilt": v.tilt,
+                "tilt_deg": v.tilt_deg,
+                "share": v.share,
+                "outline": v.outline.tolist(),
+                "focal_sigma_px": v.focal_sigma,
+            }
+            for v in result.next_views
+        ],
+        "warnings": list(result.warnings),
+    }

@@ -16,10 +16,18 @@ from vision_ik.errors import ConfigError
 from vision_ik.rig import Rig, load_rig, save_rig
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.tags.families import find_family
-from vision_ik.types import Board, CameraIntrinsics, CharucoBoard
+from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Chessboard, TagGridBoard
 
 _STANDOFF_M = 0.1
 """[m] A new rig lets the tool stop so far before a tag, which nobody would like to be run over."""
+_NEEDED = {
+    "charuco": ("--columns", "--rows", "--square-mm", "--marker-mm"),
+    "chessboard": ("--columns", "--rows", "--square-mm"),
+    "tags": ("--columns", "--rows", "--marker-mm", "--gap-mm"),
+}
+"""What describes a board of each kind."""
+_LARGEST_SCALING = 0.15
+"""By which a print may be off its description."""
 
 
 def existing_rig(folder: Path) -> Rig | None:
@@ -87,34 +95,77 @@ def _new_rig(options: BoardOptions, robot: str) -> Rig:
 
 
 def described_board(options: BoardOptions) -> Board | None:
-    """Return the board described by the options, None when none is.
+    """Return the board described by the options, scaled to the measured edge; None when none is.
 
     Raises:
-        ConfigError: It is described in part.
+        ConfigError: It is described in part, or impossible.
     """
-    parts = {
+    given = {
         "--columns": options.columns,
         "--rows": options.rows,
         "--square-mm": options.square_mm,
         "--marker-mm": options.marker_mm,
+        "--gap-mm": options.gap_mm,
     }
-    missing = [name for name, value in parts.items() if value is None]
-    if len(missing) == len(parts):
+    needed = _NEEDED[options.board]
+    if all(value is None for value in given.values()):
         return None
-    if options.columns is None or options.rows is None or options.square_mm is None or options.marker_mm is None:
+    missing = [name for name in needed if given[name] is None]
+    if missing:
         raise ConfigError(
-            f"The board is described in part: {', '.join(missing)} is missing.", "Give all four, or none."
+            f"The board is described in part: {', '.join(missing)} is missing.", f"Give all of {', '.join(needed)}."
+        )
+    spare = [name for name, value in given.items() if value is not None and name not in needed]
+    if spare:
+        raise ConfigError(
+            f"A board of kind {options.board} has no {', '.join(spare)}.", "Leave it out, or give another --board."
         )
     try:
-        return CharucoBoard(
-            columns=options.columns,
-            rows=options.rows,
-            square_m=options.square_mm / 1000.0,
-            marker_m=options.marker_mm / 1000.0,
-            family=options.board_family,
-        )
+        return measured(_board(options), options.measured_edge_mm)
     except ValueError as error:
-        raise ConfigError(str(error), "Mend --columns, --rows, --square-mm or --marker-mm.") from error
+        raise ConfigError(str(error), f"Mend {', '.join(needed)}.") from error
+
+
+def _board(options: BoardOptions) -> Board:
+    columns, rows = options.columns or 0, options.rows or 0
+    square, marker, gap = ((mm or 0.0) / 1000.0 for mm in (options.square_mm, options.marker_mm, options.gap_mm))
+    if options.board == "chessboard":
+        return Chessboard(columns=columns, rows=rows, square_m=square)
+    if options.board == "tags":
+        family = options.board_family or TagGridBoard.family
+        return TagGridBoard(columns=columns, rows=rows, tag_m=marker, gap_m=gap, family=family)
+    family = options.board_family or CharucoBoard.family
+    return CharucoBoard(columns=columns, rows=rows, square_m=square, marker_m=marker, family=family)
+
+
+def measured(board: Board, edge_mm: float | None) -> Board:
+    """Return the board scaled so that the edge that was measured is as long as it was measured.
+
+    Which edge that was shows from its length: the one closest to it by description, of a square, a
+    marker, the board's width and its height.
+
+    Raises:
+        ConfigError: It is none of them, or could be two.
+    """
+    if edge_mm is None:
+        return board
+    width, height = board.size_m
+    edges = {"width": width, "height": height}
+    if not isinstance(board, TagGridBoard):
+        edges["square"] = board.square_m
+    if isinstance(board, CharucoBoard):
+        edges["marker"] = board.marker_m
+    if isinstance(board, TagGridBoard):
+        edges["tag"] = board.tag_m
+    near = {name: m for name, m in edges.items() if abs(edge_mm / 1000.0 / m - 1.0) < _LARGEST_SCALING}
+    if len({round(m, 9) for m in near.values()}) != 1:
+        listed = ", ".join(f"{name} {1000.0 * m:g} mm" for name, m in edges.items())
+        what = f"could be {' or '.join(near)}" if near else "is no edge"
+        raise ConfigError(
+            f"The measured edge of {edge_mm:g} mm {what} of this board ({listed}).",
+            "Measure another edge, or describe the board as it was drawn.",
+        )
+    return board.scaled(edge_mm / 1000.0, next(iter(near.values())))
 
 
 def known_board(options: BoardOptions, rig: Rig) -> Board | None:
@@ -122,6 +173,8 @@ def known_board(options: BoardOptions, rig: Rig) -> Board | None:
     board = described_board(options)
     if board is not None or not rig.boards:
         return board
+    if options.measured_edge_mm is not None:
+        rig = replace(rig, boards={name: measured(b, options.measured_edge_mm) for name, b in rig.boards.items()})
     if len(rig.boards) > 1 and "board" not in rig.boards:
         raise ConfigError(
             f"The rig has the boards {', '.join(rig.boards)}, and none is called board.",
@@ -130,17 +183,17 @@ def known_board(options: BoardOptions, rig: Rig) -> Board | None:
     return rig.boards.get("board", next(iter(rig.boards.values())))
 
 
-def require_board(options: BoardOptions, rig: Rig) -> Board:
+def require_board(options: BoardOptions, rig: Rig | None) -> Board:
     """Return the board to look for.
 
     Raises:
         ConfigError: Nobody said which.
     """
-    board = known_board(options, rig)
+    board = described_board(options) if rig is None else known_board(options, rig)
     if board is None:
         raise ConfigError(
             "Nobody said which board is shown.",
-            "Give its --columns, --rows, --square-mm and --marker-mm, or a rig that has it.",
+            "Give its --columns, --rows, --square-mm and --marker-mm (or another --board), or a rig that has it.",
         )
     return board
 
@@ -190,5 +243,13 @@ def write_hand_eye(
 def _boards(rig: Rig, board: Board | None) -> dict[str, Board]:
     boards = dict(rig.boards)
     if board is not None and board not in boards.values():
-        boards["board"] = board
+        same = [name for name, known in boards.items() if _same_print(known, board)]
+        boards[same[0] if same else "board"] = board
     return boards
+
+
+def _same_print(a: Board, b: Board) -> bool:
+    """Return whether two boards differ in nothing but what was measured on the paper."""
+    if type(a) is not type(b) or (a.columns, a.rows) != (b.columns, b.rows):
+        return False
+    return isinstance(a, Chessboard) or isinstance(b, Chessboard) or (a.family, a.first_id) == (b.family, b.first_id)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from vision_ik.errors import TagError
 from vision_ik.tags.pictures import to_gray
 from vision_ik.types import BoardDetection, Chessboard, Floats, Frame, Image
 
 _LARGEST_PX = 1_400
 """Longer side beyond which the board is first looked for in a smaller picture: the search grows with the area."""
+_SMALL_PX = 640
+"""Longer side of the picture in which boards of any size are looked for."""
+_MOST_SQUARES = 14
+"""Along a side, of the boards looked for then."""
 _WINDOW_SHARE = 0.35
 """Half width of the refinement window as a share of the shortest distance between corners."""
 _TERMINATION = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-4)
@@ -38,6 +43,33 @@ def detect_chessboard(frame: Frame, board: Chessboard, *, thorough: bool = True)
         points_image=_upright(gray, grid).reshape(-1, 2),
         timestamp=frame.timestamp,
     )
+
+
+def explain_missing_chessboard(frame: Frame, board: Chessboard) -> TagError | None:
+    """Return what chessboard a picture shows in place of the one that was told; None when none.
+
+    Tries other counts of squares, which takes seconds: meant for one picture of a set in which the
+    board was not found.
+    """
+    gray = to_gray(frame.image)
+    scale = max(1.0, max(gray.shape) / _SMALL_PX)
+    small = (
+        gray if scale == 1.0 else cv2.resize(gray, None, fx=1.0 / scale, fy=1.0 / scale, interpolation=cv2.INTER_AREA)
+    )
+    sizes = [(columns, rows) for columns in range(_MOST_SQUARES, 3, -1) for rows in range(columns, 3, -1)]
+    told = (board.columns + 1, board.rows + 1)  # what was told were corners, perhaps
+    for columns, rows in (told, *sorted(sizes, key=lambda size: -size[0] * size[1])):
+        found, _ = cv2.findChessboardCornersSB(small, (columns - 1, rows - 1), flags=cv2.CALIB_CB_NORMALIZE_IMAGE)
+        if found:
+            corners = " (squares are counted, not the corners inside)" if (columns, rows) == told else ""
+            return TagError(
+                f"The picture shows a chessboard of {columns}x{rows} squares, not one of "
+                f"{board.columns}x{board.rows}{corners}.",
+                f"Set columns = {columns} and rows = {rows}.",
+                columns=columns,
+                rows=rows,
+            )
+    return None
 
 
 def _search(gray: Image, size: tuple[int, int], *, thorough: bool) -> Floats | None:
