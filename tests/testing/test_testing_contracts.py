@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from vision_ik.testing import (
     camera_contract,
     detector_contract,
 )
-from vision_ik.types import Floats, Image, JointCommand
+from vision_ik.types import Floats, Frame, Image, JointCommand
 
 LIMITS = JointLimits(
     names=("a", "b", "c"),
@@ -112,6 +114,16 @@ def test_a_camera_whose_time_stands_still_is_found_out() -> None:
         return FakeCamera([blank_frame(1.0, k) for k in range(5)], clock=VirtualClock())
 
     assert broken(camera_contract(make)) == {"Timestamps and indices increase strictly."}
+
+
+def test_depth_that_is_not_in_metres_is_found_out() -> None:
+    def make(value: float) -> list[Frame]:
+        frames = [blank_frame(float(k), k) for k in range(5)]
+        return [replace(f, depth=np.full(f.image.shape[:2], value, dtype=np.float32)) for f in frames]
+
+    for value, sound in ((1.5, True), (float("nan"), True), (1500.0, False), (0.0, False)):
+        found = broken(camera_contract(lambda v=value: FakeCamera(make(v), clock=VirtualClock())))
+        assert found == (set() if sound else {"Depth, where there is some, is in metres."})
 
 
 def test_a_live_fake_camera_delivers_late_and_drops_what_is_not_read() -> None:

@@ -6,9 +6,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
+import numpy as np
+
 from vision_ik.errors import CameraError
 from vision_ik.testing.contract import Check, require, require_raises
 from vision_ik.types import Camera, Frame
+
+_FARTHEST = 1000.0
+"""[m] Beyond what any camera measures: such depth is in millimetres."""
 
 
 def camera_contract(make: Callable[[], Camera], *, frames: int = 3, timeout: float = 5.0) -> list[Check]:
@@ -42,6 +47,17 @@ def camera_contract(make: Callable[[], Camera], *, frames: int = 3, timeout: flo
             for a, b in pairwise(taken):
                 require(b.timestamp > a.timestamp, f"Time went from {a.timestamp} to {b.timestamp} s.")
                 require(b.index > a.index, f"The index went from {a.index} to {b.index}.")
+
+    def depth_is_in_metres() -> None:
+        with make() as camera:
+            for frame in read(camera):
+                if frame.depth is None:
+                    continue
+                known = frame.depth[~np.isnan(frame.depth)]
+                require(frame.depth.dtype == np.float32, f"Depth has the type {frame.depth.dtype}.")
+                require(bool((known > 0).all()), "A depth is not positive: what is unknown is NaN.")
+                farthest = float(known.max(initial=0.0))
+                require(farthest < _FARTHEST, f"A depth of {farthest:g} is no distance in metres.")
 
     def poll_gives_a_frame_or_none() -> None:
         with make() as camera:
@@ -77,6 +93,7 @@ def camera_contract(make: Callable[[], Camera], *, frames: int = 3, timeout: flo
         Check("Each picture has the size that its intrinsics say.", picture_fits_its_lens),
         Check("Pictures are read-only.", pictures_are_read_only),
         Check("Timestamps and indices increase strictly.", time_and_index_increase),
+        Check("Depth, where there is some, is in metres.", depth_is_in_metres),
         Check("A poll gives a frame or None.", poll_gives_a_frame_or_none),
         Check("A finite source ends for good, a live one never.", a_finite_source_ends_and_a_live_one_does_not),
         Check("Closing twice does no harm.", closing_twice_does_no_harm),
