@@ -113,7 +113,8 @@ def _real(options: HandEyeOptions) -> int:
         raise ConfigError("The lens is unknown.", "Run `vision-ik calibrate camera` first, or give --intrinsics.")
     clock = MonotonicClock()
     with ExitStack() as stack:
-        camera = stack.enter_context(open_camera(options.source, intrinsics=lens, clock=clock))
+        wishes = options.device.settings()
+        camera = stack.enter_context(open_camera(options.source, intrinsics=lens, clock=clock, settings=wishes))
         arm = stack.enter_context(open_arm(options.arm, clock=clock))
         observe = Observer(arm, camera, board, robot, clock=clock, speed=options.speed)
         result = _drive(observe, options, options.mount or rig.mount, floor=options.floor_mm / 1000.0)
