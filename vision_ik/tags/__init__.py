@@ -11,6 +11,8 @@ from vision_ik.tags.dictionaries import MarkerDictionary as MarkerDictionary
 from vision_ik.tags.dictionaries import load_dictionary as load_dictionary
 from vision_ik.tags.dictionaries import save_dictionary as save_dictionary
 from vision_ik.tags.families import list_families as list_families
+from vision_ik.tags.following import FollowSettings as FollowSettings
+from vision_ik.tags.following import TagFollower as TagFollower
 from vision_ik.tags.gate import TemporalGate as TemporalGate
 from vision_ik.tags.ladder import Budget as Budget
 from vision_ik.tags.ladder import SearchResult as SearchResult

@@ -8,6 +8,7 @@ import numpy as np
 
 from vision_ik.tags.corner_edges import TABLE, fit_edge, tabulate_step
 from vision_ik.tags.corner_maps import (
+    Bools,
     Ints,
     change_row,
     compiled,
@@ -58,7 +59,17 @@ CONTRAST, OFFSET, VARIANCE, NOISE, WIDENING, WIDTH_INFO, LENGTH, AXIS = range(8)
 
 
 @compiled
-def refine_one(gray: Image, quad: Floats, n: int, white: Ints, known: bool, bend: Floats, covariance: Floats) -> bool:
+def refine_one(
+    gray: Image,
+    quad: Floats,
+    n: int,
+    white: Ints,
+    known: bool,
+    bend: Floats,
+    hidden: Bools,
+    width: float,
+    covariance: Floats,
+) -> bool:
     """Move a quad (4, 2) onto the edges of its marker in place and write its covariance (8, 8).
 
     Args:
@@ -68,6 +79,9 @@ def refine_one(gray: Image, quad: Floats, n: int, white: Ints, known: bool, bend
         white: (n+4, n+4) cells with two of paper around, 1 white; written where they are not known.
         known: Whether they are.
         bend: (k, k, 2) polynomial by which the lens bends the marker [px]; k = 0 for none.
+        hidden: (n+4, n+4) cells that something covers; edges beside them are left out.
+        width: Of the steps (root mean square, squared weights) [px], where the quad lies within a fraction of a cell
+            already; 0 searches for the border first, which wants all four sides.
         covariance: Of the corners [px^2].
 
     Returns:
@@ -81,7 +95,8 @@ def refine_one(gray: Image, quad: Floats, n: int, white: Ints, known: bool, bend
         return False
     polarity = 1.0 if rise > 0.0 else -1.0
     blur = np.empty(2)
-    for _ in range(2):
+    settled = width > 0.0
+    for _ in range(0 if settled else 2):
         width = search_border(gray, h, bend, n, polarity, step)
         if width < 0.0:
             return False
@@ -100,7 +115,9 @@ def refine_one(gray: Image, quad: Floats, n: int, white: Ints, known: bool, bend
     for turn in range(_PASSES):
         for axis in range(2):
             _tabulate(h, bend, n, axis, blur[axis], tables)
-        used = _fit_edges(gray, h, bend, n, white, turn == 0, polarity, blur, tables, rows, found)
+        used = _fit_edges(
+            gray, h, bend, n, white, hidden, turn == 0 and not settled, polarity, blur, tables, rows, found
+        )
         if used < _FEWEST:
             return False
         typical = np.median(found[:used, CONTRAST])
@@ -170,6 +187,7 @@ def _fit_edges(
     bend: Floats,
     n: int,
     white: Ints,
+    hidden: Bools,
     border_only: bool,
     polarity: float,
     blur: Floats,
@@ -185,6 +203,7 @@ def _fit_edges(
         bend: See :func:`refine_one`.
         n: Cells along an edge.
         white: Cells with paper around.
+        hidden: Which of them are covered.
         border_only: Whether edges inside the marker wait.
         polarity: 1 for black on white, -1 for white on black.
         blur: (2,) [px].
@@ -202,12 +221,13 @@ def _fit_edges(
         spread, side = math.sqrt(blur[axis] ** 2 + 1.0 / 12.0), math.sqrt(blur[1 - axis] ** 2 + 1.0 / 12.0)
         # A transposed view makes both directions alike: rows run along the edges.
         cells = white if axis == 0 else white.T
+        covered = hidden if axis == 0 else hidden.T
         for line in range(n + 1):
             if border_only and 0 < line < n:
                 continue
             for cell in range(n):
                 sign = cells[cell + 2, line + 2] - cells[cell + 2, line + 1]
-                if sign == 0:
+                if sign == 0 or covered[cell + 2, line + 1] or covered[cell + 2, line + 2]:
                     continue
                 start, end = float(cell), cell + 1.0
                 place(h, bend, n, axis, line, start, end, frame)

@@ -29,6 +29,8 @@ from vision_ik.types import CameraIntrinsics, Floats, Image
 _DEGREE = 5
 """Of the polynomial (along either axis) by which a lens bends the lines of a marker."""
 _NODES = 7
+_SHARP_PX = 0.1
+"""[px] Width of a step that is as sharp as pixels allow."""
 _STALE_PX = 1.0
 """[px] A corner that moved farther wants the lens' bending computed anew."""
 
@@ -97,7 +99,41 @@ def refine_markers(
     return RefinedCorners(corners=corners, covariance=covariance, refined=refined)
 
 
-def _refined(gray: Image, quad: Floats, cells: int | Image, bend: Floats) -> tuple[Floats, Floats] | None:
+def refine_visible(
+    gray: Image,
+    quad: Floats,
+    cells: Image,
+    visible: NDArray[np.bool_],
+    blur_px: float,
+    intrinsics: CameraIntrinsics | None = None,
+) -> tuple[Floats, Floats] | None:
+    """Refine one marker of which something is hidden, and whose place is known to a fraction of a cell.
+
+    Args:
+        gray: (H, W) picture.
+        quad: (4, 2) corners [px] as in :func:`refine_markers`.
+        cells: (n, n) cells with border.
+        visible: (n, n) which of them are seen; edges beside the others are left out.
+        blur_px: Width of the steps at edges [px] (root mean square, squared weights).
+        intrinsics: Lens, or None to take edges as straight in the picture.
+
+    Returns:
+        Corners (4, 2) [px] and their covariance (8, 8) [px^2]; None where too little can be followed.
+    """
+    lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
+    bend = _no_bends(1)[0] if lens is None else _bends(quad[None], lens)[0]
+    return _refined(gray, quad, cells, bend, hidden=np.pad(~visible, 2), width=max(blur_px, _SHARP_PX))
+
+
+def _refined(
+    gray: Image,
+    quad: Floats,
+    cells: int | Image,
+    bend: Floats,
+    *,
+    hidden: NDArray[np.bool_] | None = None,
+    width: float = 0.0,
+) -> tuple[Floats, Floats] | None:
     if not (np.isfinite(quad).all() and np.isfinite(bend).all()):
         return None
     known = not isinstance(cells, int)
@@ -105,8 +141,9 @@ def _refined(gray: Image, quad: Floats, cells: int | Image, bend: Floats) -> tup
     # Paper around; what is not known is read on the way.
     white = np.ones((n + 4, n + 4), dtype=np.int64)
     white[2:-2, 2:-2] = np.asarray(cells) > 0 if known else 0
+    covered = np.zeros((n + 4, n + 4), dtype=np.bool_) if hidden is None else hidden
     moved, covariance = quad.copy(), np.empty((8, 8))
-    return (moved, covariance) if refine_one(gray, moved, n, white, known, bend, covariance) else None
+    return (moved, covariance) if refine_one(gray, moved, n, white, known, bend, covered, width, covariance) else None
 
 
 def _is_straight(intrinsics: CameraIntrinsics) -> bool:

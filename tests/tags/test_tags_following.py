@@ -1,0 +1,224 @@
+"""Markers are followed through what detectors cannot read, and never where they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import pytest
+from tags_scene import facing
+
+from sim.stress import Conditions, Ellipse, clutter, lens_for, shoot
+from sim.targets import tag_texture
+from vision_ik.tags import TagDetector, TagFollower
+from vision_ik.tags.following import FollowSettings
+from vision_ik.types import CameraIntrinsics, Detector, Floats, Frame, TagDetection, tag_corners
+
+SIZE = 0.1
+LENS = lens_for(320, 240, 300.0)
+BARREL = CameraIntrinsics(K=LENS.K, distortion=np.array([-0.28, 0.09, 0.001, -0.0005, 0.0]), width=320, height=240)
+FAMILY, TAG = "4x4_50", 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    frame: Frame
+    truth: Floats
+
+
+def film(
+    count: int,
+    *,
+    moving: float = 1.0,
+    cover_speed: float = 0.0,
+    covered_from: int = 3,
+    distance_px: float = 46.0,
+    lens: CameraIntrinsics = LENS,
+    tag_id: int = TAG,
+    x: float = 0.0,
+) -> Iterator[Seen]:
+    """Yield pictures of a tag that moves while something that lies over a part of its rim slides along."""
+    texture = tag_texture(FAMILY, tag_id, SIZE, 0.025)
+    background = clutter(lens.width, lens.height, np.random.default_rng(1))
+    for k in range(count):
+        t = k / 30.0
+        T_camera_tag = facing(
+            x + 0.05 * moving * np.sin(2.0 * t), 0.01, 0.45, roll_deg=20.0 + 25.0 * moving * t, tilt_deg=25.0
+        )
+        middle = T_camera_tag.apply(np.zeros((1, 3)))[0]
+        uv = lens.K[:2, :2] @ (middle[:2] / middle[2]) + lens.K[:2, 2]
+        angle = 0.6 + cover_speed * t
+        centre = uv + distance_px * np.array([np.cos(angle), np.sin(angle)])
+        cover = Ellipse(centre=centre, radii=(34.0, 26.0), angle=angle) if k >= covered_from else None
+        shot = shoot(
+            texture,
+            {tag_id: tag_corners(SIZE)},
+            T_camera_tag,
+            lens,
+            Conditions(noise=2.0),
+            seed=k,
+            timestamp=t,
+            index=k,
+            background=background,
+            cover=cover,
+        )
+        yield Seen(frame=shot.frame, truth=shot.corners[tag_id])
+
+
+def error(detection: TagDetection, truth: Floats) -> float:
+    return float(np.abs(detection.corners - truth).max())
+
+
+class Counting:
+    """A detector that counts the pixels it is shown."""
+
+    def __init__(self) -> None:
+        self.inner = TagDetector(FAMILY)
+        self.pixels: list[int] = []
+
+    def follower(self, settings: FollowSettings | None = None) -> TagFollower:
+        follower = TagFollower(self.inner, settings=settings)
+        detect = self.inner.detect
+
+        def counted(frame: Frame) -> list[TagDetection]:
+            self.pixels.append(frame.image.shape[0] * frame.image.shape[1])
+            return detect(frame)
+
+        self.inner.detect = counted  # pyright: ignore[reportAttributeAccessIssue]
+        return follower
+
+
+def test_a_follower_is_a_detector() -> None:
+    assert isinstance(TagFollower(TagDetector(FAMILY)), Detector)
+
+
+@pytest.mark.parametrize("lens", [LENS, BARREL], ids=["straight", "barrel"])
+@pytest.mark.parametrize(("moving", "cover_speed"), [(1.0, 0.0), (0.0, 2.0), (1.0, -2.0)])
+def test_a_marker_is_followed_while_its_rim_is_covered(
+    lens: CameraIntrinsics, moving: float, cover_speed: float
+) -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    carried = 0
+    for seen in film(14, moving=moving, cover_speed=cover_speed, lens=lens):
+        (found,) = follower.detect(seen.frame)
+        assert error(found, seen.truth) < 0.3
+        assert found.covariance is not None
+        carried += found.tracked
+    assert carried >= 10
+
+
+def test_hidden_corners_are_less_certain_and_the_covariance_covers_the_error() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    misses: list[float] = []
+    for seen in film(20, cover_speed=1.0, distance_px=44.0):
+        (found,) = follower.detect(seen.frame)
+        assert found.covariance is not None
+        if found.tracked:
+            e = (found.corners - seen.truth).ravel()
+            misses.append(float(e @ np.linalg.solve(found.covariance, e)) / 8.0)
+            spread = np.diag(found.covariance).reshape(4, 2).sum(axis=1)
+            assert spread.max() > 1.5 * spread.min()
+    assert len(misses) > 10
+    assert 0.1 < np.mean(misses) < 2.0
+
+
+def test_what_is_wholly_covered_is_not_reported() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    for seen in film(12, distance_px=0.0, moving=0.0):
+        found = follower.detect(seen.frame)
+        assert len(found) == (1 if seen.frame.index < 3 else 0)
+
+
+def test_a_hand_that_takes_the_marker_away_leaves_nothing_behind() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    background = clutter(LENS.width, LENS.height, np.random.default_rng(1))
+    empty = cv2.cvtColor(background.astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    for seen in film(8):
+        assert len(follower.detect(seen.frame)) == 1
+    gone = Frame(image=np.asarray(empty, dtype=np.uint8), timestamp=1.0, index=99, intrinsics=LENS)
+    assert follower.detect(gone) == []
+
+
+def test_a_marker_swapped_for_another_is_not_reported_under_its_old_id() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    for seen in film(4, moving=0.0, covered_from=99):
+        follower.detect(seen.frame)
+    (other,) = [s for s in film(5, moving=0.0, covered_from=99, tag_id=TAG + 1) if s.frame.index == 4]
+    assert [d.tag_id for d in follower.detect(other.frame)] == [TAG + 1]
+
+
+def test_followed_frames_show_the_detector_nothing() -> None:
+    counting = Counting()
+    follower = counting.follower(FollowSettings(look_every=6))
+    for seen in film(14, covered_from=99):
+        assert len(follower.detect(seen.frame)) == 1
+    assert counting.pixels == [320 * 240] * 2, "one look in the first frame, one after six others"
+
+
+def test_a_marker_that_jumps_is_found_again_at_once() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    for seen in film(4, moving=0.0, covered_from=99):
+        follower.detect(seen.frame)
+    (jumped,) = [s for s in film(5, moving=0.0, covered_from=99, x=0.1) if s.frame.index == 4]
+    (found,) = follower.detect(jumped.frame)
+    assert error(found, jumped.truth) < 0.2
+    assert not found.tracked
+
+
+def test_two_markers_with_one_id_stay_apart() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    pairs = zip(film(10, moving=0.3, x=-0.1), film(10, moving=0.3, x=0.1, covered_from=99), strict=True)
+    for left, right in pairs:
+        image = np.concatenate([left.frame.image[:, :160], right.frame.image[:, 160:]], axis=1)
+        found = follower.detect(replace(left.frame, image=image))
+        assert len(found) == 2
+        by_x = sorted(found, key=lambda d: float(d.corners[0, 0]))
+        assert error(by_x[0], left.truth) < 0.3
+        assert error(by_x[1], right.truth) < 0.3
+
+
+def test_time_that_goes_back_and_other_picture_sizes_begin_anew() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    frames = [seen.frame for seen in film(6)]
+    for frame in frames:
+        follower.detect(frame)
+    assert follower.detect(frames[3]) == [], "the cover hides the marker from a follower that starts here"
+    for frame in frames:
+        follower.detect(frame)
+    small = np.ascontiguousarray(frames[-1].image[:200])
+    assert follower.detect(replace(frames[-1], image=small, timestamp=9.0)) == []
+
+
+def test_markers_that_are_gone_are_forgotten() -> None:
+    counting = Counting()
+    follower = counting.follower(FollowSettings(keep_s=0.2))
+    frames = list(film(3, covered_from=99))
+    for seen in frames:
+        follower.detect(seen.frame)
+    blank = np.full_like(frames[0].frame.image, 128)
+    for k in range(30):
+        frame = Frame(image=blank, timestamp=1.0 + k / 30.0, index=k, intrinsics=LENS)
+        assert follower.detect(frame) == []
+    assert not follower.followed
+
+
+def test_the_same_frames_give_the_same_results() -> None:
+    frames = [seen.frame for seen in film(10, cover_speed=1.0)]
+    runs = [
+        [d.corners for frame in frames for d in follower.detect(frame)]
+        for follower in (TagFollower(TagDetector(FAMILY)), TagFollower(TagDetector(FAMILY)))
+    ]
+    assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="Looks every 0 frames"):
+        FollowSettings(look_every=0)
+
+
+def test_nothing_is_made_of_pictures_without_markers() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    tiny = Frame(image=np.zeros((3, 3, 3), np.uint8), timestamp=0.0, index=0, intrinsics=LENS)
+    assert follower.detect(tiny) == []
