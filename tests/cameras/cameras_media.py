@@ -78,6 +78,13 @@ def packet_places(path: Path) -> list[tuple[int, int]]:
         ]
 
 
+def half_jpeg(shade: int) -> bytes:
+    """Return a JPEG of noise around one shade whose data break off, closed again with an end marker."""
+    noise = np.random.default_rng(0).integers(shade - 30, shade + 30, (48, 64, 3), dtype=np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    return whole[: len(whole) * 2 // 3] + b"\xff\xd9"
+
+
 class MjpegSender:
     """A webcam on loopback: multipart JPEG whose brightness counts the pictures."""
 
@@ -86,6 +93,8 @@ class MjpegSender:
         self.silent = threading.Event()
         self.sent = 0
         self.answered = 0
+        self.cut_next = 0
+        """So many pictures to come lack their end."""
         self._hung_up = 0
         sender = self
 
@@ -113,6 +122,9 @@ class MjpegSender:
     def send_one(self, handler: BaseHTTPRequestHandler) -> bool:
         """Write one part of the stream; return whether the receiver still listens."""
         _, jpeg = cv2.imencode(".jpg", flat_image(self.sent % 200))
+        if self.cut_next > 0:
+            self.cut_next -= 1
+            jpeg = np.frombuffer(half_jpeg(100), dtype=np.uint8)
         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}\r\n\r\n"
         try:
             handler.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")

@@ -96,6 +96,31 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff([f.timestamp for f in frames]), 0.1)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1305031102.175304", "1305031102.211214", "1305031102.275326"),
+        ("1403636579763555584", "1403636579799465584", "1403636579863577584"),
+        ("1403636579763555", "1403636579799465", "1403636579863577"),
+    ],
+)
+def test_a_folder_whose_names_are_times_keeps_them(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), flat_image(50))
+    with open_camera(tmp_path) as camera:
+        np.testing.assert_allclose([f.timestamp for f in drain(camera)], (0.0, 0.035910, 0.100022), atol=1e-9)
+    with open_camera(tmp_path, rate=5.0) as camera:  # whoever says a rate means it
+        np.testing.assert_allclose([f.timestamp for f in drain(camera)], (0.0, 0.2, 0.4))
+
+
+@pytest.mark.parametrize("names", [("20260101", "20260102"), ("1403636579763", "frame2"), ("1403636579763",)])
+def test_other_numbers_in_names_are_no_times(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), flat_image(50))
+    with open_camera(tmp_path) as camera:
+        np.testing.assert_allclose([f.timestamp for f in drain(camera)], 0.1 * np.arange(len(names)))
+
+
 def test_a_single_picture_is_one_frame(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), flat_image(77))
     with open_camera(str(tmp_path / "one.png")) as camera:

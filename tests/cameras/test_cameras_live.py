@@ -168,6 +168,16 @@ def test_a_stream_over_http_gives_its_newest_frames_until_the_sender_stops() -> 
         assert caught.value.remedy
 
 
+def test_half_a_picture_in_a_stream_is_never_given() -> None:
+    with mjpeg_sender() as sender, open_camera(sender.url, settings=CameraSettings(patience=0.0)) as camera:
+        must_read(camera)
+        sender.cut_next = 1_000_000
+        given: list[Frame] = []
+        with pytest.raises(FrameReadError, match="stopped: Invalid data"):
+            given.extend(must_read(camera) for _ in range(300))
+    assert all(frame.image.std() < 2.0 for frame in given)  # whole ones are of one brightness
+
+
 def test_closing_a_stream_that_fell_silent_does_not_hang() -> None:
     with mjpeg_sender() as sender:
         camera = open_camera(sender.url)

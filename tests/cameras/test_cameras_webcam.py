@@ -9,11 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cameras_media import flat_image
+from cameras_media import flat_image, half_jpeg
 from cameras_webcams import AppleCapture, DshowCapture, FakeCapture, UvcCapture
 
 from vision_ik.cameras import CameraSettings, open_camera
 from vision_ik.cameras.devices import Webcam, stable_path
+from vision_ik.cameras.pictures import is_half_drawn
 from vision_ik.errors import CameraNotFoundError, FrameReadError
 
 Plug = Callable[[type[FakeCapture]], list[FakeCapture]]
@@ -191,6 +192,36 @@ def test_nothing_but_empty_pictures_is_an_error(plug: Plug) -> None:
     webcams[0].pictures = [np.zeros((0, 64, 3), np.uint8)] * 20
     with pytest.raises(FrameReadError, match=r"camera 0 gave a picture of shape \(0, 64, 3\)"):
         webcam.grab()
+
+
+def test_half_a_picture_of_a_compressing_webcam_is_left_out(
+    plug: Plug, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plug(UvcCapture)
+    get = UvcCapture.get
+
+    def compressing(capture: UvcCapture, key: int) -> float:
+        return float(cv2.VideoWriter.fourcc(*"MJPG")) if key == cv2.CAP_PROP_FOURCC else get(capture, key)
+
+    monkeypatch.setattr(UvcCapture, "get", compressing)
+    webcam = Webcam(0)
+    half = np.asarray(cv2.imdecode(np.frombuffer(half_jpeg(100), np.uint8), cv2.IMREAD_COLOR))
+    capfd.readouterr()  # the decoder's own complaint
+    made[0].pictures = [half, half, flat_image(77)]
+    assert webcam.grab().image.mean() == 77
+    made[0].pictures = [half] * 10
+    with pytest.raises(FrameReadError, match="Camera 0 gives half pictures"):
+        webcam.grab()
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_whole_and_flat_pictures_are_not_taken_for_half_ones(shade: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    bar = noise.copy()
+    bar[-16:] = shade
+    assert not is_half_drawn(noise)
+    assert not is_half_drawn(flat_image(shade))
+    assert is_half_drawn(bar) is (shade == 128)  # bars of films are black, overexposed floors white
 
 
 def test_a_sixteen_bit_webcam_is_scaled_by_its_bits_and_does_not_flicker(plug: Plug) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from vision_ik.cameras.controls import WebcamControls
 from vision_ik.cameras.live import Grabber, Shot
-from vision_ik.cameras.pictures import quiet_opencv, to_bgr
+from vision_ik.cameras.packets import BrokenDataError, WholeFrames
+from vision_ik.cameras.pictures import is_half_drawn, quiet_opencv, to_bgr
 from vision_ik.cameras.settings import CameraSettings
 from vision_ik.cameras.tones import Tones
 from vision_ik.errors import CameraNotFoundError, FrameReadError
@@ -67,6 +68,7 @@ class Webcam(Grabber):
                 controls.apply_stream(wishes)
             self._exposure: float | None = None
             self._stamped = self._capture.getBackendName() == "V4L2"
+            self._compressed = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
             before = self._brightness() if wishes.locks else 0.0
             with quiet_opencv():
                 controls.apply_picture(wishes)
@@ -119,9 +121,15 @@ class Webcam(Grabber):
         # A sensor reads out when the exposure is over; its middle was half of it earlier.
         age += 0.5 * (self._exposure or 0.0)
         try:
-            return Shot(image=to_bgr(picture, self._name, self._tones), age=age)
+            image = to_bgr(picture, self._name, self._tones)
         except FrameReadError as error:
             raise _BadPictureError(error.cause, error.remedy, **error.facts) from error
+        if self._compressed and is_half_drawn(image):
+            raise _BadPictureError(
+                f"{self._name.capitalize()} gives half pictures: the end of their data is missing.",
+                "Use a shorter cable or another port, or ask for a smaller size or the pixel format YUYV.",
+            )
+        return Shot(image=image, age=age)
 
     def _brightness(self) -> float:
         """Return the mean grey level once the automatics have settled."""
@@ -166,23 +174,35 @@ class NetworkStream(Grabber):
         if not self._container.streams.video:
             self._container.close()
             raise CameraNotFoundError(f"{url} carries no video.", "Give the address of a video stream.", url=url)
-        self._frames = self._container.decode(self._container.streams.video[0])
+        self._frames = WholeFrames(self._container, self._container.streams.video[0])
 
     def grab(self) -> Shot:
         """Return the next picture; its age is unknown and taken as 0."""
+        reason = "the sender closed it"
         try:
-            frame = next(self._frames)
-        except (StopIteration, av.error.FFmpegError, OSError) as error:
-            raise FrameReadError(
-                f"The stream {self._url} stopped: {_reason(error)}.",
-                "Check the sender and the network, then open it again.",
-                url=self._url,
-            ) from error
-        return Shot(image=to_bgr(frame.to_ndarray(format="bgr24"), self._url))
+            for _ in range(_MOST_BAD):
+                try:
+                    frame = self._frames.take()
+                except BrokenDataError as error:
+                    reason = str(error)
+                    continue
+                if frame is None:
+                    break
+                return Shot(image=to_bgr(frame.to_ndarray(format="bgr24"), self._url))
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._stopped(_reason(error)) from error
+        raise self._stopped(reason)
 
     def release(self) -> None:
         """Hang up."""
         self._container.close()
+
+    def _stopped(self, reason: str) -> FrameReadError:
+        return FrameReadError(
+            f"The stream {self._url} stopped: {reason}.",
+            "Check the sender and the network, then open it again.",
+            url=self._url,
+        )
 
 
 def stable_path(index: int, links: Path = _LINKS) -> Path | None:
@@ -209,6 +229,4 @@ def _required_index(place: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, StopIteration):
-        return "the sender closed it"
     return str(getattr(error, "strerror", None) or error)

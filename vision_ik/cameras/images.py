@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,14 @@ SIXTEEN_BIT_SUFFIXES = frozenset({".pgm", ".png", ".ppm", ".tif", ".tiff"})
 _MOST_SAMPLES = 64
 """Pictures of a folder from which its bits are learned; the others are unlikely to be ones that need more."""
 NOMINAL_RATE = 10.0
-"""[1/s] Pictures carry no usable time of capture; they are spaced as if taken at this rate."""
+"""[1/s] Pictures whose names are no times carry none that can be used; they are spaced as if taken at this rate."""
+_TIMES = (
+    (r"\d{9,10}\.\d+", Decimal(1)),
+    (r"\d{13}", Decimal("1e-3")),
+    (r"\d{16}", Decimal("1e-6")),
+    (r"\d{19}", Decimal("1e-9")),
+)
+"""Names that are times since 1970, and their units [s]."""
 
 
 class ImageCamera(StoredCamera):
@@ -36,9 +45,11 @@ class ImageCamera(StoredCamera):
         intrinsics: Lens of all pictures; None guesses.
         fov: Horizontal field of view [rad] to guess with.
         clock: Clock to play on, see :class:`StoredCamera`.
-        rate: Pictures per second.
+        rate: Pictures per second; None takes the times that the names of the files are (in seconds, or in ms, us or
+            ns since 1970, as data sets have them), or else `NOMINAL_RATE`.
 
     Raises:
+        ValueError: The rate is not positive.
         CameraNotFoundError: The folder holds no picture.
         FrameReadError: The first picture cannot be decoded.
     """
@@ -50,9 +61,9 @@ class ImageCamera(StoredCamera):
         intrinsics: CameraIntrinsics | None = None,
         fov: float | None = None,
         clock: Clock | None = None,
-        rate: float = NOMINAL_RATE,
+        rate: float | None = None,
     ) -> None:
-        if not rate > 0:
+        if rate is not None and not rate > 0:
             raise ValueError(f"The rate must be positive, not {rate}.")
         self.paths = list_images(path) if path.is_dir() else [path]
         if not self.paths:
@@ -61,7 +72,9 @@ class ImageCamera(StoredCamera):
                 f"Give a folder with files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.",
                 path=path,
             )
-        self._given, self._fov, self._rate = intrinsics, fov, rate
+        self._given, self._fov = intrinsics, fov
+        named = times_in_names(self.paths) if rate is None else None
+        self._times = named or [k / (rate or NOMINAL_RATE) for k in range(len(self.paths))]
         self._tones = Tones(str(path))
         self._tones.learn(_sixteen_bit_samples(self.paths))
         self._first: Image | None = decode_image(self.paths[0], self._tones)
@@ -76,7 +89,7 @@ class ImageCamera(StoredCamera):
         return fit_intrinsics(self._given, self._fov, image.shape[1], image.shape[0], str(path))
 
     def _peek_time(self) -> float | None:
-        return self._index / self._rate if self._index < len(self.paths) else None
+        return self._times[self._index] if self._index < len(self._times) else None
 
     def _take(self) -> tuple[Image, CameraIntrinsics, Depth | None]:
         path = self.paths[self._index]
@@ -95,6 +108,17 @@ def list_images(folder: Path) -> list[Path]:
     """Return the pictures in a folder in natural order."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     return sorted(found, key=lambda file: _natural(file.name))
+
+
+def times_in_names(paths: Sequence[Path]) -> list[float] | None:
+    """Return when pictures were taken [s] since the first, None where their names are no increasing times."""
+    for pattern, unit in _TIMES:
+        if len(paths) > 1 and all(re.fullmatch(pattern, path.stem) for path in paths):
+            # Nanoseconds since 1970 do not fit a float: subtract first.
+            stamps = [Decimal(path.stem) * unit for path in paths]
+            times = [float(stamp - stamps[0]) for stamp in stamps]
+            return times if all(a < b for a, b in pairwise(times)) else None
+    return None
 
 
 def _sixteen_bit_samples(paths: Sequence[Path]) -> Iterator[NDArray[np.generic]]:

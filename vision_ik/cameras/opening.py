@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from vision_ik.cameras.devices import NetworkStream, Webcam, stable_path
-from vision_ik.cameras.images import IMAGE_SUFFIXES, NOMINAL_RATE, ImageCamera
+from vision_ik.cameras.images import IMAGE_SUFFIXES, ImageCamera
 from vision_ik.cameras.live import Grabber, LiveCamera, NumberedGrabber
 from vision_ik.cameras.override import OtherLens
 from vision_ik.cameras.settings import CameraSettings
@@ -80,7 +80,7 @@ def open_camera(
         )
     path = Path(text).expanduser()
     if (text and path.is_dir()) or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
-        return ImageCamera(path, intrinsics=intrinsics, fov=fov, clock=clock, rate=rate or NOMINAL_RATE)
+        return ImageCamera(path, intrinsics=intrinsics, fov=fov, clock=clock, rate=rate)
     if path.is_file():
         return VideoCamera(path, intrinsics=intrinsics, fov=fov, clock=clock)
     return _open_registered(text, intrinsics)

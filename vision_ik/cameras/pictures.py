@@ -21,6 +21,10 @@ DEFAULT_FOV = float(np.deg2rad(60.0))
 """[rad] Horizontal field of view assumed for an unknown camera; webcams have 55 to 80 degrees."""
 _ASPECT_TOLERANCE = 0.01
 """Sizes whose aspect ratios differ by less are the same picture resized."""
+_JPEG_BLOCK = 8
+"""[px] JPEGs are coded in blocks of so many rows, or twice as many."""
+_BLACK, _WHITE = 20, 235
+"""Grey levels beyond which real pictures are flat too; bars beside a film are black."""
 
 # OpenCV moved these functions between 4.10 and 4.14.
 _LOG: Any = getattr(cv2.utils, "logging", cv2)
@@ -143,6 +147,18 @@ def decode_values(path: Path, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPT
     if picture is None:
         raise FrameReadError(f"{path} is no picture that can be decoded.", "Save it as PNG or JPEG.", path=path)
     return picture
+
+
+def is_half_drawn(image: Image) -> bool:
+    """Return whether a decoded JPEG ends in a flat area, as decoders fill what a cut-off one lacks.
+
+    For pictures whose data are gone already, such as those of webcams: sensors are never exactly flat,
+    save where they are black or white.
+    """
+    end, rest = image[-_JPEG_BLOCK:], image[:-_JPEG_BLOCK]
+    colour = end[0, 0]
+    dull = bool((colour > _BLACK).all() and (colour < _WHITE).all())
+    return dull and bool((end == colour).all()) and not bool((rest == colour).all())
 
 
 def _is_cut_off(data: bytes) -> bool:

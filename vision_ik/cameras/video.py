@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -11,11 +9,10 @@ import av.error
 import cv2
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from vision_ik.cameras.base import StoredCamera
+from vision_ik.cameras.packets import BrokenDataError, WholeFrames
 from vision_ik.cameras.pictures import fit_intrinsics, to_bgr
 from vision_ik.cameras.tones import Tones
 from vision_ik.clock import Clock
@@ -60,9 +57,7 @@ class VideoCamera(StoredCamera):
             stream.thread_type = "SLICE"  # frame threads lose what they hold when a later packet is broken
             self._promised = _promised_duration(self._container)
             self._rate = float(stream.average_rate or _FALLBACK_RATE)
-            self._packets: Iterator[Packet[VideoStream]] = self._container.demux(stream)
-            self._waiting: deque[VideoFrame] = deque()
-            self._damaged = False
+            self._frames = WholeFrames(self._container, stream)
             self._told = -1
             self._tones = Tones(str(path))
             self._decoded = 0
@@ -109,23 +104,22 @@ class VideoCamera(StoredCamera):
         """Return time and picture of the next frame; None at the end, or with the failure kept for its reader."""
         while True:
             try:
-                frame = self._next_frame()
-            except (av.error.FFmpegError, OSError) as error:
-                fault = str(getattr(error, "strerror", None) or error)
-                failure = self._cut_off(fault) if self._decoded else self._unreadable(error)
-            else:
-                if frame is None:
-                    self._failure = self._missing_end()
-                    return None
-                if not frame.is_corrupt:
-                    moment = self._time(frame), self._upright(frame)
-                    self._decoded += 1
-                    return moment
-                self._damaged = True
-                failure = self._cut_off(f"data of frame {self._decoded} are missing")
-            if self._told != self._decoded:  # one error for one hole, however many frames are in it
-                self._told, self._failure = self._decoded, failure
+                frame = self._frames.take()
+            except BrokenDataError as error:
+                if self._told == self._decoded:
+                    continue  # one error for one hole, however many frames are in it
+                self._told = self._decoded
+                self._failure = self._cut_off(f"frame {self._decoded}: {error}")
                 return None
+            except (av.error.FFmpegError, OSError) as error:
+                self._failure = self._unreadable(error)
+                return None
+            if frame is None:
+                self._failure = self._missing_end()
+                return None
+            moment = self._time(frame), self._upright(frame)
+            self._decoded += 1
+            return moment
 
     def _missing_end(self) -> FrameReadError | None:
         """Return an error when the video ends before its time."""
@@ -134,25 +128,6 @@ class VideoCamera(StoredCamera):
             return None
         promised, self._promised = self._promised, None
         return self._cut_off(f"it ends at {self._last:.2f} s of {promised:.2f} s")
-
-    def _next_frame(self) -> VideoFrame | None:
-        """Return the next frame, None at the end; after damage the next that needs no frame before it."""
-        while self._damaged or not self._waiting:
-            packet = next(self._packets, None)
-            if packet is None:
-                return None
-            if self._damaged:
-                self._waiting.clear()
-                if not packet.is_keyframe:
-                    continue  # what builds on a damaged frame is drawn wrong, and nothing marks it
-                packet.stream.codec_context.flush_buffers()
-                self._damaged = False
-            try:
-                self._waiting.extend(packet.decode())
-            except (av.error.FFmpegError, OSError):
-                self._damaged = True
-                raise
-        return self._waiting.popleft()
 
     def _upright(self, frame: VideoFrame) -> Image:
         """Return the picture as BGR, turned as the file says it was held."""
