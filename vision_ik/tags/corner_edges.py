@@ -9,6 +9,8 @@ import numpy as np
 from vision_ik.tags.corner_maps import compiled, solve
 from vision_ik.types import Floats, Image
 
+_CHANCE = 0.2
+"""Correlation of neighbouring residuals that is not taken for more than chance."""
 TABLE = 73
 """Entries of the step's table."""
 _SAME_BLUR, _SAME_PAPER = 0.02, 1e-3
@@ -84,7 +86,8 @@ def fit_edge(
     end: float,
     mixed: bool,
     cov: float,
-    paper: int,
+    paper: float,
+    kept: Floats,
     out: Floats,
 ) -> int:
     """Fit level, contrast, width and place of one straight edge to the pixels around it.
@@ -107,8 +110,9 @@ def fit_edge(
         end: Left out at the end [px].
         mixed: Whether what lies beside the edge's ends shows in it.
         cov: Covariance of the blur across and along [px^2].
-        paper: -1 where the marker's paper lies before the edge, 1 where it lies after; beyond a cell of it the
-            picture may take any grey, whose blur is fitted too.
+        paper: Where the marker's paper may end [px], negative before the edge, 0 for edges inside; what lies beyond
+            may have any grey, and its blur is fitted too.
+        kept: (P, 6) room for what the fit saw, to tell whether its residuals are alike among neighbours; P = 0 does not ask.
         out: contrast, offset [px], its variance for a noise of 1 [px^2], residual variance,
             change of log sigma, and its information for a noise of 1.
 
@@ -176,11 +180,11 @@ def fit_edge(
                     _lookup(table, d - after, F2)
                     s0, s2, s1 = s0 + c2 * F2[0], s2 + c2 * F2[1], s1 + c2 * F2[2]
             s3 = 0.0
-            if paper > 0:
-                _lookup(table, d - after, F2)
+            if paper > 0.0:
+                _lookup(table, d - paper, F2)
                 s3 = F2[0]
-            elif paper < 0:
-                _lookup(table, d + before, F0)
+            elif paper < 0.0:
+                _lookup(table, d - paper, F0)
                 s3 = 1.0 - F0[0]
             g = float(gray[row, column])
             M[0, 0] += 1.0
@@ -198,6 +202,9 @@ def fit_edge(
             M[4, 2] += s2 * s1
             M[4, 3] += s2 * s3
             M[4, 4] += s2 * s2
+            if count < len(kept):
+                kept[count, 0], kept[count, 1], kept[count, 2] = g, s0, s1
+                kept[count, 3], kept[count, 4], kept[count, 5] = s3, s2, column
             b[0] += g
             b[1] += g * s0
             b[2] += g * s1
@@ -221,6 +228,24 @@ def fit_edge(
     out[1] = -b[4] / contrast
     out[2] = 1.0 / (M[4, 4] * contrast) ** 2
     out[3] = max(total - explained, 0.0) / max(count - 4, 1)
+    if len(kept) > 0:
+        out[3] *= _alikeness(kept[: min(count, len(kept))], b)
     out[4] = b[2] / contrast
     out[5] = (M[2, 2] * contrast) ** 2
     return count
+
+
+@compiled
+def _alikeness(kept: Floats, fitted: Floats) -> float:
+    """Return by how much residuals that are alike among neighbours average out more slowly than noise."""
+    squares = products = last = 0.0
+    for i in range(len(kept)):
+        r = kept[i, 0] - fitted[0]
+        for k in range(1, 5):
+            r -= fitted[k] * kept[i, k]
+        squares += r * r
+        if i > 0 and kept[i, 5] == kept[i - 1, 5] + 1.0:
+            products += r * last
+        last = r
+    alike = min(max(products / max(squares, 1e-9) - _CHANCE, 0.0), 0.8)
+    return ((1.0 + alike) / (1.0 - alike)) ** 2

@@ -13,12 +13,14 @@ _PROFILES = 2
 """Profiles per cell of the border."""
 _ACROSS = 21
 """Samples of a profile."""
-_REACH = 0.8
+_REACH = 0.6
 """[cells] Half length of a profile."""
 _REACH_PX = (2.0, 6.0)
 """[px] Bounds of it."""
 _FAINT = 0.1
 """Share of the typical strength of a step below which a profile is left out."""
+_STEP_PX, _START_PX = 0.2, 1.0
+"""[px] Standard deviations of the place of a step, and of a corner of the rough quad."""
 _FEWEST = 12
 """Profiles."""
 
@@ -62,7 +64,7 @@ def search_border(gray: Image, h: Floats, bend: Floats, n: int, polarity: float,
     Returns:
         The rms width of the steps [px], negative where the edges are not found.
     """
-    most = 4 * n * _PROFILES
+    most = 4 * n * _PROFILES + 8
     rows, offsets, sigmas = np.empty((most, 8)), np.empty(most), np.empty(most)
     strength, widths = np.empty(most), np.empty(most)
     frame, inner = np.empty(9), np.empty(9)
@@ -99,7 +101,7 @@ def search_border(gray: Image, h: Floats, bend: Floats, n: int, polarity: float,
             offsets[count] = first / total
             widths[count] = math.sqrt(max(second / total - offsets[count] ** 2, 0.0))
             strength[count] = total / pitch
-            sigmas[count] = 0.2
+            sigmas[count] = _STEP_PX
             count += 1
     if count < _FEWEST:
         return -1.0
@@ -112,10 +114,16 @@ def search_border(gray: Image, h: Floats, bend: Floats, n: int, polarity: float,
             kept += 1
     if kept < _FEWEST:
         return -1.0
+    width = np.median(widths[:kept])
+    # What the profiles leave open stays where it is.
+    for k in range(8):
+        frame[5], frame[6] = (-1.0 if k % 4 == 0 or k % 4 == 3 else 1.0), (-1.0 if k % 4 < 2 else 1.0)
+        frame[2], frame[3] = (1.0, 0.0) if k < 4 else (0.0, 1.0)
+        change_row(h, frame, rows[kept])
+        offsets[kept], sigmas[kept] = 0.0, _START_PX
+        kept += 1
     A = np.empty((8, 8))
-    if robust_change(rows, offsets, sigmas, kept, 5.0, 4, step, A) < 0.0:
-        return -1.0
-    return np.median(widths[:kept])
+    return width if robust_change(rows, offsets, sigmas, kept, 5.0, 4, step, A) >= 0.0 else -1.0
 
 
 @compiled

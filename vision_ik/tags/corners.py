@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_ik.tags.corner_kernels import refine_one
+from vision_ik.tags.corner_kernels import approach, refine_one
 from vision_ik.tags.corner_maps import map_square
 from vision_ik.tags.projection import project_rays, undistort
 from vision_ik.types import CameraIntrinsics, Floats, Image
@@ -29,10 +29,6 @@ from vision_ik.types import CameraIntrinsics, Floats, Image
 _DEGREE = 5
 """Of the polynomial (along either axis) by which a lens bends the lines of a marker."""
 _NODES = 7
-_SHARP_PX = 0.1
-"""[px] Width of a step that is as sharp as pixels allow."""
-_STALE_PX = 1.0
-"""[px] A corner that moved farther wants the lens' bending computed anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -84,78 +80,42 @@ def refine_markers(
     count = len(quads)
     if not isinstance(cells, int) and len(cells) != count:
         raise ValueError(f"{count} markers need as many patterns, not {len(cells)}.")
-    corners, covariance = quads.copy(), np.full((count, 8, 8), np.nan)
-    refined = np.zeros(count, dtype=np.bool_)
     lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
-    bends = _no_bends(count) if lens is None else _bends(quads, lens)
-    for i in range(count):
-        pattern = cells if isinstance(cells, int) else cells[i]
-        found = _refined(gray, quads[i], pattern, bends[i])
-        if found is not None and lens is not None and np.abs(found[0] - quads[i]).max() > _STALE_PX:
-            found = _refined(gray, found[0], pattern, _bends(found[0][None], lens)[0])
-        if found is not None:
-            corners[i], covariance[i] = found
-            refined[i] = True
+    corners, covariance = quads.copy(), np.full((count, 8, 8), np.nan)
+    blur = np.zeros(count)
+    for i, bend in enumerate(_bends(quads, lens)):
+        if np.isfinite(quads[i]).all() and np.isfinite(bend).all():
+            n = cells if isinstance(cells, int) else len(cells[i])
+            blur[i] = approach(gray, corners[i], n, bend)
+    corners[blur == 0.0] = quads[blur == 0.0]
+    # What a lens does to a marker depends on where the marker is: only now is that known well enough.
+    for i, bend in enumerate(_bends(corners, lens)):
+        if blur[i] != 0.0 and np.isfinite(bend).all():
+            blur[i] *= _refine(
+                gray, corners[i], cells if isinstance(cells, int) else cells[i], bend, blur[i], covariance[i]
+            )
+    refined = blur != 0.0
+    corners[~refined], covariance[~refined] = quads[~refined], np.nan
     return RefinedCorners(corners=corners, covariance=covariance, refined=refined)
 
 
-def refine_visible(
-    gray: Image,
-    quad: Floats,
-    cells: Image,
-    visible: NDArray[np.bool_],
-    blur_px: float,
-    intrinsics: CameraIntrinsics | None = None,
-) -> tuple[Floats, Floats] | None:
-    """Refine one marker of which something is hidden, and whose place is known to a fraction of a cell.
-
-    Args:
-        gray: (H, W) picture.
-        quad: (4, 2) corners [px] as in :func:`refine_markers`.
-        cells: (n, n) cells with border.
-        visible: (n, n) which of them are seen; edges beside the others are left out.
-        blur_px: Width of the steps at edges [px] (root mean square, squared weights).
-        intrinsics: Lens, or None to take edges as straight in the picture.
-
-    Returns:
-        Corners (4, 2) [px] and their covariance (8, 8) [px^2]; None where too little can be followed.
-    """
-    lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
-    bend = _no_bends(1)[0] if lens is None else _bends(quad[None], lens)[0]
-    return _refined(gray, quad, cells, bend, hidden=np.pad(~visible, 2), width=max(blur_px, _SHARP_PX))
-
-
-def _refined(
-    gray: Image,
-    quad: Floats,
-    cells: int | Image,
-    bend: Floats,
-    *,
-    hidden: NDArray[np.bool_] | None = None,
-    width: float = 0.0,
-) -> tuple[Floats, Floats] | None:
-    if not (np.isfinite(quad).all() and np.isfinite(bend).all()):
-        return None
+def _refine(gray: Image, quad: Floats, cells: int | Image, bend: Floats, blur: float, covariance: Floats) -> bool:
     known = not isinstance(cells, int)
     n = len(cells) if known else cells
     # Paper around; what is not known is read on the way.
     white = np.ones((n + 4, n + 4), dtype=np.int64)
     white[2:-2, 2:-2] = np.asarray(cells) > 0 if known else 0
-    covered = np.zeros((n + 4, n + 4), dtype=np.bool_) if hidden is None else hidden
-    moved, covariance = quad.copy(), np.empty((8, 8))
-    return (moved, covariance) if refine_one(gray, moved, n, white, known, bend, covered, width, covariance) else None
+    return refine_one(gray, quad, n, white, known, bend, blur, covariance)
 
 
 def _is_straight(intrinsics: CameraIntrinsics) -> bool:
     return intrinsics.model == "pinhole" and not np.any(intrinsics.distortion)
 
 
-def _no_bends(count: int) -> Floats:
-    return np.zeros((count, 0, 0, 2))
-
-
-def _bends(quads: Floats, lens: CameraIntrinsics) -> Floats:
+def _bends(quads: Floats, lens: CameraIntrinsics | None) -> Floats:
     """Return the polynomials (N, 6, 6, 2) [px] by which the lens bends the lines of quads, over V and U in [-1, 1]."""
+    if lens is None or not len(quads):
+        return np.zeros((len(quads), 0, 0, 2))
     square, fit = _nodes()
     rays = undistort(quads.reshape(-1, 2), lens).reshape(-1, 4, 2)
     straight, true = np.empty((2, len(quads), len(square), 2))
