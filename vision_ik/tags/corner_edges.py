@@ -112,7 +112,7 @@ def fit_edge(
         cov: Covariance of the blur across and along [px^2].
         paper: Where the marker's paper may end [px], negative before the edge, 0 for edges inside; what lies beyond
             may have any grey, and its blur is fitted too.
-        kept: (P, 6) room for what the fit saw, to tell whether its residuals are alike among neighbours; P = 0 does not ask.
+        kept: (P, 6) room for what the fit saw, to tell whether residuals are alike among neighbours; P = 0 for no.
         out: contrast, offset [px], its variance for a noise of 1 [px^2], residual variance,
             change of log sigma, and its information for a noise of 1.
 

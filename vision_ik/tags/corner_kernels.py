@@ -36,7 +36,7 @@ _BIAS = 0.014
 _CORNER_FLOOR = 0.0015
 """[px] The same of a corner."""
 _CROWDED_FLOOR = 0.5
-"""[px] The same for a blur as wide as a cell, where neighbours and the paper's surroundings show; falls with its cube."""
+"""[px] The same for a blur as wide as a cell, where the paper's surroundings show; falls with the cube of the blur."""
 _PRIOR = 20.0
 """Edges' worth of trust in the pixels' scatter, when the scatter of the edges says otherwise."""
 _FAINT = 0.3

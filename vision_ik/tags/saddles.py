@@ -262,8 +262,8 @@ def _fit(gray: Image, radius: float, fitted: Floats) -> float:
         return -1.0
     damping = 1e-3
     for _ in range(_STEPS):
-        moved = 0.0
         better = False
+        new = new_alike = 0.0
         for _ in range(4):
             for i in range(7):
                 step[i] = b[i]
