@@ -133,7 +133,7 @@ def test_a_target_that_leaves_the_workspace_is_left_alone_at_its_border() -> Non
 
 
 def test_an_unreachable_target_is_held_with_the_distance() -> None:
-    stage = Stage(lambda _t: Transform.from_translation((0.3, 0.0, 1.0)) @ T_BASE_TAG)
+    stage = Stage()
     stage.rig = replace(stage.rig, T_tag_target=Transform.from_translation((0.0, 0.0, 3.0)))
     steps = stage.run(1.0, FAST)
     assert modes(steps)[-1] is Mode.HOLDING
