@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from vision_ik.errors import TagError
-from vision_ik.tags.corners import refine_corners
+from vision_ik.tags.corners import refine_markers
 from vision_ik.tags.families import TagFamily, find_family
 from vision_ik.tags.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
 from vision_ik.tags.pictures import is_convex_quad, noise_level, to_gray
@@ -27,6 +27,8 @@ _MARGIN = 0.35
 """Width of the rim around a predicted marker that is looked at too, in its longest edge."""
 _LEAST_MARGIN = 10.0
 """[px] Of that rim."""
+_ENOUGH_PX = 40.0
+"""[px] Shortest edge of a marker whose outline is found as well in a smaller picture."""
 
 
 class TagDetector:
@@ -70,7 +72,7 @@ class TagDetector:
         self._rungs = (Rung(tone="plain", scale=1.0 / decimate), *FRAME_RUNGS[1:])
         limit = found.max_hamming if max_hamming is None else max_hamming
         self._reader = _reader(found, self.backend, limit, min_margin)
-        self._cells = found.dictionary.patterns.shape[1] + 2 if found.dictionary else 0
+        self._patterns = found.dictionary.patterns if found.dictionary else None
 
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice.
@@ -120,22 +122,31 @@ class TagDetector:
         )
 
     def _refined(self, sightings: list[Sighting], frame: Frame, gray: Image) -> list[TagDetection]:
-        quads = [s.corners for s in sightings]
-        if self._cells and sightings:
-            lens = None if frame.intrinsics.approximate else frame.intrinsics
-            quads = list(refine_corners(gray, np.stack(quads), self._cells, lens))
+        """Return the detections, with corners on the edges of the pattern that was read, and their covariance."""
+        if self._patterns is None or not sightings:
+            return [self._detection(s, s.corners, None, frame.timestamp) for s in sightings]
+        lens = None if frame.intrinsics.approximate else frame.intrinsics
+        cells = [np.pad(self._patterns[s.tag_id] * np.uint8(255), 1) for s in sightings]
+        moved = refine_markers(gray, np.stack([s.corners for s in sightings]), cells, lens)
+        table = zip(sightings, moved.corners, moved.covariance, moved.refined, strict=True)
         return [
-            TagDetection(
-                tag_id=s.tag_id,
-                family=self.family,
-                corners=quad,
-                timestamp=frame.timestamp,
-                hamming=s.hamming,
-                margin=s.margin,
-            )
-            for s, quad in zip(sightings, quads, strict=True)
+            self._detection(s, quad, covariance if refined else None, frame.timestamp)
+            for s, quad, covariance, refined in table
             if is_convex_quad(quad)
         ]
+
+    def _detection(
+        self, sighting: Sighting, corners: Floats, covariance: Floats | None, timestamp: float
+    ) -> TagDetection:
+        return TagDetection(
+            tag_id=sighting.tag_id,
+            family=self.family,
+            corners=corners,
+            timestamp=timestamp,
+            hamming=sighting.hamming,
+            margin=sighting.margin,
+            covariance=covariance,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,19 +170,19 @@ class _Search:
         for number, rung in enumerate(REGION_RUNGS):
             seen = {s.tag_id for s in self.sightings}
             regions = {i: _region(corners, self.gray) for i, corners in predicted.items() if i not in seen}
-            crops = {i: box for i, box in regions.items() if box is not None}
-            pixels = sum(cost(rung, self.gray[box]) for box in crops.values())
-            if not crops or not self.meter.allows(pixels):
+            looks = {i: (_sized(rung, predicted[i]), box) for i, box in regions.items() if box is not None}
+            pixels = sum(cost(sized, self.gray[box]) for sized, box in looks.values())
+            if not looks or not self.meter.allows(pixels):
                 return
             self.meter.count(pixels)
-            for tag_id, box in crops.items():
-                self._look(rung, box, expected=tag_id, thorough=number > 0)
+            for tag_id, (sized, box) in looks.items():
+                self._look(sized, box, expected=tag_id, thorough=number > 0)
 
     def in_frame(self, rungs: tuple[Rung, ...]) -> None:
         """Climb the ladder with the whole frame."""
         everywhere = slice(None), slice(None)
         for number, rung in enumerate(rungs):
-            if self.is_complete() or (rung.tone in ("levels", "local") and not self.reader.reads_cuts):
+            if self.is_complete() or (rung.tone == "levels" and not self.reader.reads_cuts):
                 continue
             pixels = cost(rung, self.gray)
             if self.meter.allows(pixels):
@@ -183,8 +194,8 @@ class _Search:
             self._noise = noise_level(self.gray)
         part = np.ascontiguousarray(self.gray[box])
         corner = np.array([box[1].start or 0, box[0].start or 0], dtype=np.float64)
-        for picture, contrast in views(rung, part, self._noise):
-            found = self.reader.read(part, picture, contrast, self._noise, expected=expected, thorough=thorough)
+        for view in views(rung, part, self._noise):
+            found = self.reader.read(view, self._noise, expected=expected, thorough=thorough)
             self.sightings += [s._replace(corners=s.corners + corner) for s in found]
 
 
@@ -208,6 +219,13 @@ def _checked(corners: Floats, tag_id: int) -> Floats:
     if values.shape != (4, 2) or not np.isfinite(values).all():
         raise ValueError(f"The predicted corners of tag {tag_id} must be (4, 2) finite numbers, not {values.shape}.")
     return values
+
+
+def _sized(rung: Rung, corners: Floats) -> Rung:
+    """Return the rung for a picture just as large as a marker with such corners (4, 2) [px] needs."""
+    edge = float(np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1).min())
+    shrinking = 2.0 ** -np.clip(np.floor(np.log2(max(edge, 1.0) / _ENOUGH_PX)), 0.0, 3.0)
+    return replace(rung, scale=rung.scale * float(shrinking))
 
 
 def _region(corners: Floats, gray: Image) -> tuple[slice, slice] | None:

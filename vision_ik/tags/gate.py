@@ -16,6 +16,8 @@ _CHANCE = 2e-3
 """Most that chance may do: the share of random patterns that pass as some marker of the family."""
 _WEAKEST_AGREEMENT, _STRONGEST_AGREEMENT = 0.80, 0.90
 """Bounds of the cosine between what is seen and what should be; sharp markers in full light have 0.99."""
+_PLAIN, _PLAIN_AGREEMENT = 0.3, 0.97
+"""Share of the possible edges between cells below which a marker looks like things, and what it then needs."""
 _LEAD = 0.08
 """By which the best code must beat the second best."""
 _EXPECTED_AGREEMENT = 0.6
@@ -35,15 +37,19 @@ class Trust:
     """What a reading must show to be believed, for the markers of one dictionary."""
 
     max_hamming: int
-    agreement: float
+    agreement: Floats
+    """(k,) Least agreement of each marker."""
 
     @classmethod
-    def of(cls, codes: int, bits: int, max_hamming: int) -> Trust:
-        """Return what a dictionary of so many codes needs: the fewer bits for more codes, the more agreement.
+    def of(cls, patterns: NDArray[np.uint8], max_hamming: int) -> Trust:
+        """Return what a dictionary needs: the fewer bits for more codes, the more agreement.
 
         A random pattern falls within w bits of some code in some turn with probability
         4 k sum_{i<=w} C(n, i) / 2^n; what it may be wrong in follows from the chance we accept.
+        Markers with few edges inside look like things (number 17 of 4x4_50 is a white square in a
+        black frame) and need the most.
         """
+        codes, bits = len(patterns), patterns[0].size
         wrong = -1
         chance = 0.0
         while wrong < bits:
@@ -51,14 +57,17 @@ class Trust:
             if chance > _CHANCE:
                 break
             wrong += 1
-        agreement = 1.0 - 2.0 * (wrong + 1.0) / bits
-        return cls(max_hamming=max_hamming, agreement=min(max(agreement, _WEAKEST_AGREEMENT), _STRONGEST_AGREEMENT))
+        usual = np.clip(1.0 - 2.0 * (wrong + 1.0) / bits, _WEAKEST_AGREEMENT, _STRONGEST_AGREEMENT)
+        signed = patterns.astype(np.int8)
+        edges = np.abs(np.diff(signed, axis=1)).sum(axis=(1, 2)) + np.abs(np.diff(signed, axis=2)).sum(axis=(1, 2))
+        plain = edges < _PLAIN * 2 * patterns.shape[1] * (patterns.shape[1] - 1)
+        return cls(max_hamming=max_hamming, agreement=np.where(plain, _PLAIN_AGREEMENT, usual).astype(np.float64))
 
     def believes(self, readings: Floats, noise: float) -> NDArray[np.bool_]:
         """Return which readings (N, FIELDS) are markers, in a picture with so much noise [grey levels]."""
         return (
             self.plausible(readings, noise)
-            & (readings[:, AGREEMENT] >= self.agreement)
+            & (readings[:, AGREEMENT] >= self.agreement[np.maximum(readings[:, CODE], 0.0).astype(int)])
             & (readings[:, AGREEMENT] - readings[:, RUNNER_UP] >= _LEAD)
             & (readings[:, WRONG_BITS] <= self.max_hamming)
         )

@@ -49,17 +49,10 @@ def logarithm(gray: Image) -> Image:
     return np.asarray(cv2.LUT(gray, _log_table()), dtype=np.uint8)
 
 
-def at_level(gray: Image, level: float) -> Image:
-    """Return the picture cut at one grey level, a few levels of transition left for the edges' position."""
-    steep = np.clip((np.arange(256.0) - level) * 16.0 + 127.5, 0.0, 255.0).astype(np.uint8)
+def at_level(gray: Image, level: float, steepness: float) -> Image:
+    """Return the picture cut at one grey level, with a few levels of transition for the edges' position."""
+    steep = np.clip((np.arange(256.0) - level) * steepness + 127.5, 0.0, 255.0).astype(np.uint8)
     return np.asarray(cv2.LUT(gray, steep), dtype=np.uint8)
-
-
-def local_cut(gray: Image, window: int, below: float) -> Image:
-    """Return the picture cut at the mean of a window around each pixel less ``below`` grey levels."""
-    soft = cv2.GaussianBlur(gray, (0, 0), 0.8)
-    cut = cv2.adaptiveThreshold(soft, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, window, below)
-    return np.asarray(cut, dtype=np.uint8)
 
 
 def resized(gray: Image, scale: float) -> Image:

@@ -14,9 +14,10 @@ from vision_ik.tags.aruco import ArucoBackend
 from vision_ik.tags.corners import refine_corners
 from vision_ik.tags.dictionaries import MarkerDictionary
 from vision_ik.tags.gate import Trust
+from vision_ik.tags.ladder import View
 from vision_ik.tags.pictures import is_convex_quad, unscaled
 from vision_ik.tags.reading import AGREEMENT, CODE, CONTRAST, TURN, WRONG_BITS, Codebook, read_quads
-from vision_ik.types import Floats, Image
+from vision_ik.types import Floats
 
 _PROMISING = 0.5
 """Agreement from which it is worth to move a rough outline onto its edges and to read again."""
@@ -39,18 +40,14 @@ class Reader(Protocol):
     """Reads the markers of one family."""
 
     reads_cuts: bool
-    """Whether pictures cut to black and white at some level are of use to it."""
+    """Whether outlines in pictures cut at some grey level are of use to it."""
 
-    def read(
-        self, gray: Image, picture: Image, contrast: int, noise: float, *, expected: int | None, thorough: bool
-    ) -> list[Sighting]:
-        """Return the markers seen in ``picture``, with corners in pixels of ``gray``.
+    def read(self, view: View, noise: float, *, expected: int | None, thorough: bool) -> list[Sighting]:
+        """Return the markers seen, with corners in pixels of ``view.gray``.
 
         Args:
-            gray: (H, W) the picture as the camera took it.
-            picture: The same at another size or in other tones, see :func:`vision_ik.tags.ladder.views`.
-            contrast: Least step of an edge in it [grey levels].
-            noise: Noise of ``gray`` [grey levels].
+            view: What to look at.
+            noise: Noise of the camera's picture [grey levels].
             expected: Id of the marker that must be in the picture.
             thorough: Whether rough outlines are worth more work.
         """
@@ -64,23 +61,20 @@ class SoftReader:
 
     def __init__(self, dictionary: MarkerDictionary, max_hamming: int) -> None:
         self._book = Codebook.of(dictionary)
-        bits = self._book.bits**2
-        self._trust = Trust.of(len(dictionary.patterns), bits, max_hamming)
+        self._trust = Trust.of(dictionary.patterns, max_hamming)
 
-    def read(
-        self, gray: Image, picture: Image, contrast: int, noise: float, *, expected: int | None, thorough: bool
-    ) -> list[Sighting]:
-        """Return the markers seen in ``picture``; see :class:`Reader`."""
-        quads = unscaled(dark_quads(picture, contrast), picture, gray)
+    def read(self, view: View, noise: float, *, expected: int | None, thorough: bool) -> list[Sighting]:
+        """Return the markers seen; see :class:`Reader`."""
+        quads = unscaled(dark_quads(view.picture, view.contrast), view.picture, view.gray)
         if not len(quads):
             return []
-        readings = read_quads(gray, quads, self._book)
+        readings = read_quads(view.gray, quads, self._book)
         believed = self._believed(readings, noise, expected)
         if thorough:
             again = self._trust.plausible(readings, noise) & ~believed & (readings[:, AGREEMENT] > _PROMISING)
             if again.any():
-                quads[again] = refine_corners(gray, quads[again], self._book.bits + 2)
-                readings[again] = read_quads(gray, quads[again], self._book)
+                quads[again] = refine_corners(view.gray, quads[again], self._book.bits + 2)
+                readings[again] = read_quads(view.gray, quads[again], self._book)
                 believed = self._believed(readings, noise, expected)
         return [_sighting(quad, reading) for quad, reading in zip(quads[believed], readings[believed], strict=True)]
 
@@ -112,19 +106,17 @@ class AprilTagReader:
         self._max_hamming = max_hamming
         self._min_margin = min_margin
 
-    def read(
-        self, gray: Image, picture: Image, contrast: int, noise: float, *, expected: int | None, thorough: bool
-    ) -> list[Sighting]:
-        """Return the markers seen in ``picture``; see :class:`Reader`."""
+    def read(self, view: View, noise: float, *, expected: int | None, thorough: bool) -> list[Sighting]:
+        """Return the markers seen; see :class:`Reader`."""
         return [
             Sighting(
                 tag_id=found.tag_id,
-                corners=unscaled(found.corners, picture, gray),
+                corners=unscaled(found.corners, view.picture, view.gray),
                 hamming=found.hamming,
                 margin=found.margin,
                 score=found.margin,
             )
-            for found in detect_apriltags(picture, self._family, self._name, 0.0, contrast)
+            for found in detect_apriltags(view.picture, self._family, self._name, 0.0, view.contrast)
             if found.hamming <= self._max_hamming and found.margin >= self._min_margin
         ]
 
@@ -137,13 +129,17 @@ class OpenCvReader:
     def __init__(self, dictionary: MarkerDictionary, max_hamming: int) -> None:
         self._aruco = ArucoBackend(dictionary, max_hamming)
 
-    def read(
-        self, gray: Image, picture: Image, contrast: int, noise: float, *, expected: int | None, thorough: bool
-    ) -> list[Sighting]:
-        """Return the markers seen in ``picture``; see :class:`Reader`."""
+    def read(self, view: View, noise: float, *, expected: int | None, thorough: bool) -> list[Sighting]:
+        """Return the markers seen; see :class:`Reader`."""
         return [
-            Sighting(tag_id=tag_id, corners=unscaled(quad, picture, gray), hamming=0, margin=float("nan"), score=0.0)
-            for tag_id, quad in self._aruco.detect(picture)
+            Sighting(
+                tag_id=tag_id,
+                corners=unscaled(quad, view.picture, view.gray),
+                hamming=0,
+                margin=float("nan"),
+                score=0.0,
+            )
+            for tag_id, quad in self._aruco.detect(view.picture)
         ]
 
 
