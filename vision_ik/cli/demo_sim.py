@@ -29,7 +29,7 @@ from vision_ik.errors import ArmError, ConfigError
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig, save_rig
 from vision_ik.robots import load_robot
-from vision_ik.tags import TagDetector
+from vision_ik.tags import TagDetector, TagFollower
 from vision_ik.transforms import Transform
 from vision_ik.types import Image
 from vision_ik.view import LiveWindow, OverlayStatus, draw_overlay
@@ -236,7 +236,7 @@ class _Demo:
                 scene.arm,
                 rig=rig,
                 solver=load_solver(scene.robot, T_flange_tool=rig.T_flange_tool),
-                detector=TagDetector(rig.tag_family),
+                detector=TagFollower(TagDetector(rig.tag_family)),
                 robot=scene.robot,
                 clock=scene.world,
                 settings=ServoSettings(tag_id=scene.tag_id, workspace=workspace_of(rig, scene.robot)),

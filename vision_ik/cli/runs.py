@@ -19,6 +19,7 @@ from vision_ik.cli.stills import HeldFrame
 from vision_ik.cli.tally import Tally
 from vision_ik.control import ServoStep, servo
 from vision_ik.errors import FrameReadError
+from vision_ik.tags import TagFollower
 from vision_ik.types import Camera, Frame, PoseEstimate
 from vision_ik.view import LiveWindow
 
@@ -122,6 +123,7 @@ class _Runner:
             while not ahead.ended:
                 frame = ahead.read(timeout=1.0)
                 if frame is None:
+                    stage.update(_trouble(ahead))
                     continue
                 stage.update(f"frame {frame.index}: no tag yet")
                 found = self._wanted(self._setting.poses(frame))
@@ -149,13 +151,18 @@ class _Runner:
         setting, outcome = self._setting, self.outcome
         start = setting.clock.now()
         setting.arm.resume()
+
+        def on_step(step: ServoStep) -> None:
+            self._show_tag(step)
+            stage.update(_trouble(camera))
+
         return follow(
             servo(
                 camera,
                 setting.arm,
                 rig=setting.rig,
                 solver=setting.solver,
-                detector=setting.detector,
+                detector=TagFollower(setting.detector),
                 robot=setting.robot,
                 clock=setting.clock,
                 settings=replace(setting.settings, tag_id=tag_id),
@@ -168,7 +175,7 @@ class _Runner:
             stage=stage,
             window=self._window,
             until=start + self._duration,
-            on_step=self._show_tag,
+            on_step=on_step,
         )
 
     @property
@@ -184,3 +191,8 @@ class _Runner:
         tag_id = int(step.target.name.removeprefix("tag "))
         T_base_tag = step.target.T_base_target @ self._setting.rig.T_tag_target.inv()
         self._setting.show_tag(tag_id, T_base_tag)
+
+
+def _trouble(camera: Camera) -> str | None:
+    """Return why a live camera gives no frames, None while it does (and for cameras that do not tell)."""
+    return getattr(camera, "trouble", "") or None

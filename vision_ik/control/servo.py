@@ -15,7 +15,7 @@ from vision_ik.control.supervisor import Mode, Verdict
 from vision_ik.errors import ArmError, CameraError, VisionIkError
 from vision_ik.rig import Rig
 from vision_ik.robots import RobotModel, load_robot
-from vision_ik.tags import TagDetector
+from vision_ik.tags import TagDetector, TagFollower
 from vision_ik.types import Arm, Camera, Detector, Frame, IkSolver, JointState
 
 
@@ -42,7 +42,7 @@ def servo(
         arm: What moves.
         rig: How they stand to each other.
         solver: For poses of the rig's tool.
-        detector: Finds the tags; by default one for the rig's family.
+        detector: Finds the tags; by default a follower of the rig's family.
         robot: Model of the arm; by default the solver's, or the one the rig names.
         clock: Of camera and arm; by default the arm's, or else the machine's monotonic clock.
         settings: All bounds.
@@ -58,7 +58,7 @@ def servo(
             robot = cast("RobotModel | None", getattr(solver, "robot", None)) or load_robot(
                 rig.robot, rig.base, rig.tip
             )
-        detector = detector or TagDetector(family=rig.tag_family)
+        detector = detector or TagFollower(TagDetector(family=rig.tag_family))
         loop = ServoLoop(rig=rig, solver=solver, robot=robot, detector=detector, settings=settings)
     if arm.joint_names != loop.robot.joint_names:
         raise ArmError(

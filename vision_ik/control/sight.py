@@ -51,7 +51,7 @@ class Sight:
         self._newest = frame.timestamp
         detections = self._detector.detect(frame)
         poses = [pose for detection in detections if (pose := self._estimate(detection, frame)) is not None]
-        chosen = self._choose(poses, frame.timestamp)
+        chosen = self._choose(poses, frame.timestamp, T_base_camera)
         if chosen is not None and self._tracker is not None:
             self._tracker.update(chosen, T_base_camera)
         return detections, poses
@@ -72,16 +72,30 @@ class Sight:
             self.trouble = error
             return None
 
-    def _choose(self, poses: list[PoseEstimate], timestamp: float) -> PoseEstimate | None:
-        """Return the estimate of the followed tag; without one, follow the first that is seen."""
+    def _choose(self, poses: list[PoseEstimate], timestamp: float, T_base_camera: Transform) -> PoseEstimate | None:
+        """Return the estimate of the followed tag; without one, follow the first that is seen.
+
+        Of two tags with one id the one nearer to the track is taken. Without a track nobody can tell
+        which is meant: an arm must not go to the wrong one, so none is.
+        """
         free = self._settings.tag_id is None
         lost = timestamp - self.last_seen > self._tracking.lost_after_s
         candidates = [pose for pose in poses if pose.tag_id == self._tag_id]
         if not candidates and free and lost:
-            candidates = poses
+            candidates = [pose for pose in poses if pose.tag_id == poses[0].tag_id]
         if not candidates:
             return None
+        tracker = self._tracker if candidates[0].tag_id == self._tag_id and not lost else None
+        if len(candidates) > 1 and tracker is None:
+            self.trouble = TagError(
+                f"{len(candidates)} tags with id {candidates[0].tag_id} are in view; which is meant cannot be told.",
+                "Cover or remove the others, or print them with ids of their own.",
+                tag_id=candidates[0].tag_id,
+            )
+            return None
         chosen = candidates[0]
+        if tracker is not None and len(candidates) > 1:
+            chosen = min(candidates, key=lambda pose: tracker.distance(pose, T_base_camera))
         if self._tracker is None or chosen.tag_id != self._tag_id:
             self._tag_id = chosen.tag_id
             self._tracker = TargetTracker(

@@ -16,7 +16,7 @@ from vision_ik.cli.demo_truth import CONTACT_M, TruthLog, rms
 from vision_ik.control import Mode, ServoSettings, ServoStep, move_to, servo
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig
-from vision_ik.tags import TagDetector
+from vision_ik.tags import TagDetector, TagFollower
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
 
@@ -186,7 +186,7 @@ def _follow(scene: Scene, rig: Rig, seconds: float) -> _Run:
     """Run the loop and log the truth, which it never sees."""
     log, steps = TruthLog(), list[ServoStep]()
     solver = load_solver(scene.robot, T_flange_tool=rig.T_flange_tool)
-    detector = TagDetector(rig.tag_family)
+    detector = TagFollower(TagDetector(rig.tag_family))
     begin, cpu = scene.world.now(), time.process_time()
     loop = servo(
         scene.camera,
