@@ -151,6 +151,29 @@ def test_the_noise_of_a_board_is_estimated_whatever_was_assumed(sigma: float) ->
     assert (0.2 if sigma < 0.1 else 0.8) < np.mean(errors) / 6 < 1.2
 
 
+def test_corners_of_a_marker_that_err_together_count_as_such() -> None:
+    """Whole markers off by more than their corners among each other, one corner covered in each view."""
+    rng = np.random.default_rng(11)
+    errors: list[float] = []
+    alone: list[float] = []
+    covariance = 0.01 * np.eye(8) + 0.09 * np.kron(np.ones((4, 4)), np.eye(2))
+    factor = np.linalg.cholesky(covariance)
+    for truth in views(rng, 200, 0.35, (10, 45)):
+        noise = (rng.normal(size=(12, 8)) @ factor.T).reshape(48, 2)
+        noise[rng.integers(48)] += 40.0
+        seen = board_seen(GRID, truth, BARREL, noise)
+        marginal = replace(seen, sigma=np.full(48, np.sqrt(0.1)))
+        together = estimate_board_pose(replace(marginal, marker_covariances=np.stack([covariance] * 12)), BARREL)
+        apart = estimate_board_pose(marginal, BARREL)
+        assert together is not None
+        assert apart is not None
+        assert together.freedom in (88, 86)
+        errors.append(normalised_error_squared(together.T_camera_tag, together.covariance, truth))
+        alone.append(normalised_error_squared(apart.T_camera_tag, apart.covariance, truth))
+    assert 0.8 < np.mean(errors) / 6 < 1.25
+    assert not 0.8 < np.mean(alone) / 6 < 1.25
+
+
 @pytest.mark.parametrize("points", [CUBE, CUBE[:8], CUBE[:6]], ids=["three faces", "two", "one and a half"])
 @pytest.mark.parametrize("lens", [STRAIGHT, FISHEYE], ids=["straight", "fisheye"])
 def test_points_in_space_have_one_exact_and_honest_pose(points: Floats, lens: CameraIntrinsics) -> None:

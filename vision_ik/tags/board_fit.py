@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vision_ik.tags.pose_algebra import Bools, whitening_of_markers
 from vision_ik.tags.pose_kernels import fit_starts, refine
 from vision_ik.tags.pose_noise import PointFit
 from vision_ik.tags.pose_starts import look_at, plane_starts
@@ -34,27 +32,26 @@ _SUBSETS = 24
 """Fours of points tried, of either kind."""
 
 
-Kept: TypeAlias = NDArray[np.bool_]
-"""(N,) Which points are taken."""
-
-
-def fit_board(points: Floats, image: Floats, weights: Floats, lens: Floats) -> PointFit | None:
+def fit_board(
+    points: Floats, image: Floats, weights: Floats, covariances: Floats | None, lens: Floats
+) -> PointFit | None:
     """Fit the pose of points to their pixels, wrong ones left out; None when too few are left or they lie on a line.
 
     Args:
         points: (N, 3) [m], in a plane or in space.
         image: (N, 2) [px].
         weights: (N,) [1/px] Reciprocal standard deviation of each coordinate.
+        covariances: (M, 8, 8) [px^2] of the first 4 M points, four at a time; None where only the weights are known.
         lens: Packed lens.
     """
     points, image = points.copy(), image.copy()  # kernels are compiled once more for read-only arrays
     rays = np.empty((len(points), 3))
     bearings_all(image, lens, rays)
-    seen: Kept = np.isfinite(rays[:, 2])
+    seen: Bools = np.isfinite(rays[:, 2])
     if _shape(points[seen]) is None:
         return None
     kept = seen
-    fitted = _fit_all(points, image, weights, lens, seen)
+    fitted = _fit_all(points, image, weights, covariances, lens, seen)
     T = None if fitted is None else _settle(points, image, weights, lens, seen, fitted.Ts[0])
     if T is None or _scale(points, image, weights, lens, seen, T) > (_POOR_PX * np.median(weights)) ** 2:
         T = _from_subsets(points, image, weights, lens, seen, T)
@@ -65,20 +62,26 @@ def fit_board(points: Floats, image: Floats, weights: Floats, lens: Floats) -> P
         before, kept = kept, seen & (distance < _GATE * _scale(points, image, weights, lens, seen, T))
         if fitted is not None and np.array_equal(kept, before):
             return fitted
-        fitted = _fit_all(points, image, weights, lens, kept, T)
+        fitted = _fit_all(points, image, weights, covariances, lens, kept, T)
         T = None if fitted is None else fitted.Ts[0]
     return fitted
 
 
 def _fit_all(
-    points: Floats, image: Floats, weights: Floats, lens: Floats, kept: Kept, T: Floats | None = None
+    points: Floats,
+    image: Floats,
+    weights: Floats,
+    covariances: Floats | None,
+    lens: Floats,
+    kept: Bools,
+    T: Floats | None = None,
 ) -> PointFit | None:
     """Fit the points that are kept from every start there is, and from ``T``."""
-    shape = _shape(points[kept])
+    chosen, pixels = points[kept], image[kept]
+    shape = _shape(chosen)
     if shape is None:
         return None
     thickness, T_plane = shape
-    chosen, pixels = np.ascontiguousarray(points[kept]), np.ascontiguousarray(image[kept])
     starts = [] if T is None else [T]
     if thickness < _THICK:
         starts += _plane_starts(chosen, pixels, lens, T_plane)
@@ -89,11 +92,17 @@ def _fit_all(
     n = len(starts) + 1
     Ts, costs, Hs = np.empty((n, 4, 4)), np.empty(n), np.empty((n, 6, 6))
     normal = T_plane[2, :3].copy() if thickness < _THICK else np.zeros(3)
-    W = np.repeat(weights[kept], 2)[:, None]
-    found = fit_starts(chosen, pixels, lens, W, np.stack(starts), normal, Ts, costs, Hs)
+    if covariances is None:
+        W = np.repeat(np.where(kept, weights, 0.0), 2)[:, None]
+    else:
+        W = np.empty((2 * len(points), 8))
+        whitening_of_markers(covariances, weights, kept, W)
+    # Points left out weigh nothing; where they are must not matter either.
+    objects, seen = np.where(kept[:, None], points, chosen[0]), np.where(kept[:, None], image, pixels[0])
+    found = fit_starts(objects, seen, lens, W, np.stack(starts), normal, Ts, costs, Hs)
     if not found:
         return None
-    return PointFit(points=chosen, image=pixels, W=W, Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found])
+    return PointFit(points=objects, image=seen, W=W, Ts=Ts[:found], costs=costs[:found], Hs=Hs[:found])
 
 
 def _shape(points: Floats) -> tuple[float, Floats] | None:
@@ -149,7 +158,7 @@ def _space_starts(points: Floats, image: Floats, lens: Floats) -> list[Floats]:
     return Ts
 
 
-def _settle(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Kept, T: Floats) -> Floats | None:
+def _settle(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Bools, T: Floats) -> Floats | None:
     """Return the pose that most points agree on, near ``T``: weights of Geman and McClure, at the points' own scale."""
     T, H = T.copy(), np.empty((6, 6))
     chosen, pixels = np.ascontiguousarray(points[seen]), np.ascontiguousarray(image[seen])
@@ -166,7 +175,7 @@ def _settle(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: 
 
 
 def _from_subsets(
-    points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Kept, T: Floats | None
+    points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Bools, T: Floats | None
 ) -> Floats | None:
     """Return the settled pose with the least median distance among ``T`` and those of fours of points.
 
@@ -198,6 +207,6 @@ def _distances(points: Floats, image: Floats, weights: Floats, lens: Floats, T: 
     return np.where(np.isfinite(squared), squared, np.inf)
 
 
-def _scale(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Kept, T: Floats) -> float:
+def _scale(points: Floats, image: Floats, weights: Floats, lens: Floats, seen: Bools, T: Floats) -> float:
     """Return the robust ratio of the points' variance to the stated one, at least 1."""
     return max(float(np.median(_distances(points, image, weights, lens, T)[seen])) / _MEDIAN, 1.0)

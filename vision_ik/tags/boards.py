@@ -12,7 +12,7 @@ import numpy as np
 
 from vision_ik.tags.board_faults import find_markers, more_rows, refuse_mirrored, refuse_other_board, remarks
 from vision_ik.tags.board_matching import FlatBoard, Straightener, marker_share, match, measure_ratio, with_marker_scale
-from vision_ik.tags.bundles import corner_sigmas, detect_bundle
+from vision_ik.tags.bundles import corner_covariances, corner_sigmas, detect_bundle
 from vision_ik.tags.chess_corners import find_chess_corners
 from vision_ik.tags.chessboards import detect_chessboard
 from vision_ik.tags.detector import TagDetector
@@ -138,6 +138,7 @@ def gather_points(
         timestamp=frame.timestamp,
         tag_ids=tuple(d.tag_id for d in markers),
         sigma=sigma,
+        marker_covariances=corner_covariances(markers),
         layout=layout,
         confirmed=confirmed,
         remarks=said,

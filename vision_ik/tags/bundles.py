@@ -43,6 +43,12 @@ def corner_sigmas(tags: Sequence[TagDetection]) -> Floats | None:
     return np.concatenate(spreads)
 
 
+def corner_covariances(tags: Sequence[TagDetection]) -> Floats | None:
+    """Return the covariances [px^2] of the corners of each tag (N, 8, 8), None unless all were measured."""
+    known = [tag.covariance for tag in tags if tag.covariance is not None]
+    return np.stack(known) if known and len(known) == len(tags) else None
+
+
 def consistent_tags(
     found: Sequence[TagDetection], bundle: TagBundle, intrinsics: CameraIntrinsics
 ) -> list[TagDetection]:
@@ -92,6 +98,7 @@ def _gathered(tags: Sequence[TagDetection], bundle: TagBundle) -> BoardDetection
         timestamp=tags[0].timestamp,
         tag_ids=tuple(d.tag_id for d in tags),
         sigma=corner_sigmas(tags),
+        marker_covariances=corner_covariances(tags),
         layout=bundle,
     )
 

@@ -93,7 +93,7 @@ def estimate_board_pose(
         raise ValueError(f"Pixel sigma {pixel_sigma} px must be positive and finite.")
     points, image, sigma = detection.points_board, detection.points_image, detection.sigma
     weights = 1.0 / (np.full(len(points), pixel_sigma) if sigma is None else np.maximum(sigma, _LEAST_SIGMA))
-    found = fit_board(points, image, weights, pack_lens(intrinsics))
+    found = fit_board(points, image, weights, detection.marker_covariances, pack_lens(intrinsics))
     if found is None:
         return None
     variance = board_variance(found, measured=sigma is not None)
@@ -129,7 +129,8 @@ def _estimate(
 ) -> PoseEstimate:
     lens = pack_lens(intrinsics)
     poses = [Transform(T) for T in fit.Ts[:2]]
-    errors = [reprojection_error(fit.points, fit.image, T, lens) for T in fit.Ts[:2]]
+    points, image = fit.points[fit.taken], fit.image[fit.taken]
+    errors = [reprojection_error(points, image, T, lens) for T in fit.Ts[:2]]
     spreads = covariances(fit, lens, variance)
     two = len(poses) > 1
     # Chi-square comes in ascending order, so the ratio is at most 1.

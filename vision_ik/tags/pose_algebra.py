@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from vision_ik.types import Floats
+
+Bools: TypeAlias = NDArray[np.bool_]
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -148,3 +152,38 @@ def whitening(C: Floats, W: Floats) -> bool:
                 s -= L[i, k] * W[k, column]
             W[i, column] = s / L[i, i] if i >= column else 0.0
     return True
+
+
+@_compiled
+def whitening_of_markers(covariances: Floats, weights: Floats, kept: Bools, W: Floats) -> None:
+    """Write the weight ``W`` (2N, 8) of points of which the first 4 M are the corners of M markers.
+
+    Args:
+        covariances: (M, 8, 8) [px^2] of the corners.
+        weights: (N,) [1/px] Reciprocal standard deviation of each coordinate, for the other points.
+        kept: (N,) Points that count; where some corners of a marker do not, the others keep their own covariance.
+        W: Result.
+    """
+    rows = np.empty(8, dtype=np.int64)
+    for i in range(len(W)):
+        for j in range(8):
+            W[i, j] = 0.0
+        if i >= 8 * len(covariances) and kept[i // 2]:
+            W[i, i % 8] = weights[i // 2]
+    for b in range(len(covariances)):
+        n = 0
+        for i in range(8):
+            if kept[4 * b + i // 2]:
+                rows[n] = i
+                n += 1
+        C, V = np.empty((n, n)), np.zeros((n, n))
+        for i in range(n):
+            for j in range(n):
+                C[i, j] = covariances[b, rows[i], rows[j]]
+        known = whitening(C, V)
+        for i in range(n):
+            row = 8 * b + rows[i]
+            for j in range(i + 1):
+                W[row, rows[j]] = V[i, j] if known else 0.0
+            if not known:
+                W[row, rows[i]] = weights[row // 2]

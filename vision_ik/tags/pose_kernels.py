@@ -32,8 +32,8 @@ def linearise(
         image: (N, 2) [px].
         T: (4, 4) T_camera_object.
         lens: Packed lens.
-        W: Weight of the residuals (x0, y0, x1, ...): (2N, 1) reciprocal standard deviations [1/px], or (2N, 2N)
-            lower triangular, the inverse of the Cholesky factor of their covariance.
+        W: (2N, B) [1/px] Weight of the residuals (x0, y0, x1, ...): inverse Cholesky factors (lower triangular) of
+            their covariance, B rows at a time; B is 1 for reciprocal standard deviations. Rows of zeros do not count.
         J: (2N, 6) and ``r`` (2N,), room for the whitened Jacobian and residuals.
         r: See ``J``.
         H: Result.
@@ -95,22 +95,17 @@ def reprojection_error(points: Floats, image: Floats, T: Floats, lens: Floats) -
 @_compiled
 def _whiten(W: Floats, r: Floats, J: Floats) -> None:
     """Multiply ``r`` (m,) and ``J`` (m, 6) by ``W`` from the left, in place."""
-    m = len(r)
-    if W.shape[1] == 1:
-        for i in range(m):
-            r[i] *= W[i, 0]
-            for a in range(6):
-                J[i, a] *= W[i, 0]
-        return
+    m, width = W.shape
     for k in range(m):
         i = m - 1 - k  # from below: row i needs the rows above as they were
-        r[i] *= W[i, i]
+        first = i - i % width
+        r[i] *= W[i, i - first]
         for a in range(6):
-            J[i, a] *= W[i, i]
-        for j in range(i):
-            r[i] += W[i, j] * r[j]
+            J[i, a] *= W[i, i - first]
+        for j in range(first, i):
+            r[i] += W[i, j - first] * r[j]
             for a in range(6):
-                J[i, a] += W[i, j] * J[j, a]
+                J[i, a] += W[i, j - first] * J[j, a]
 
 
 @_compiled

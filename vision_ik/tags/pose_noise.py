@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vision_ik.tags.pose_algebra import invert_positive
+from vision_ik.tags.pose_algebra import Bools, invert_positive
 from vision_ik.tags.pose_spread import widen
 from vision_ik.tags.projection import project
 from vision_ik.transforms import Transform, log_rotation
@@ -26,11 +26,11 @@ class PointFit:
     """The distinct poses that explain points, best first."""
 
     points: Floats
-    """(N, 3) [m] Those that were taken."""
+    """(N, 3) [m]"""
     image: Floats
     """(N, 2) [px]"""
     W: Floats
-    """Their weight, see :func:`vision_ik.tags.pose_kernels.linearise`."""
+    """Their weight, see :func:`vision_ik.tags.pose_kernels.linearise`; zero for those that were not taken."""
     Ts: Floats
     """(K, 4, 4) T_camera_object."""
     costs: Floats
@@ -39,9 +39,14 @@ class PointFit:
     """(K, 6, 6) Information for the stated noise."""
 
     @property
+    def taken(self) -> Bools:
+        """(N,) Points that were taken."""
+        return np.asarray(self.W[::2].any(axis=1), dtype=np.bool_)
+
+    @property
     def freedom(self) -> int:
         """Numbers measured beyond the six of a pose."""
-        return 2 * len(self.points) - 6
+        return 2 * int(self.taken.sum()) - 6
 
 
 def tag_variance(fit: PointFit, *, measured: bool) -> float:
@@ -97,7 +102,11 @@ def lens_covariance(fit: PointFit, intrinsics: CameraIntrinsics) -> Floats | Non
         return None
     T = Transform(fit.Ts[0])
     J, A = project(fit.points, T, intrinsics)[1].reshape(-1, 6), _by_lens(fit.points, T, intrinsics)
-    J, A = (J * fit.W, A * fit.W) if fit.W.shape[1] == 1 else (fit.W @ J, fit.W @ A)
+    width = fit.W.shape[1]
+    for first in range(0, len(J), width):
+        rows = slice(first, first + width)
+        W = fit.W[rows, : len(J[rows])]
+        J[rows], A[rows] = W @ J[rows], W @ A[rows]
     follows = inverse(fit.Hs[0]) @ J.T @ A
     covariance = follows @ intrinsics.covariance @ follows.T
     return 0.5 * (covariance + covariance.T)
@@ -109,6 +118,6 @@ def _by_lens(points: Floats, T: Transform, intrinsics: CameraIntrinsics) -> Floa
     rvec, tvec = log_rotation(T.rotation).reshape(3, 1), np.array(T.translation).reshape(3, 1)
     if intrinsics.model == "fisheye":
         _, by_all = cv2.fisheye.projectPoints(objects, rvec, tvec, intrinsics.K, intrinsics.distortion)
-        return np.asarray(by_all[:, :8], dtype=np.float64)
+        return np.array(by_all[:, :8], dtype=np.float64)
     _, by_all = cv2.projectPoints(objects, rvec, tvec, intrinsics.K, intrinsics.distortion)
-    return np.asarray(by_all[:, 6 : 10 + len(intrinsics.distortion)], dtype=np.float64)
+    return np.array(by_all[:, 6 : 10 + len(intrinsics.distortion)], dtype=np.float64)

@@ -296,6 +296,9 @@ class BoardDetection:
     """Markers that were read."""
     sigma: Floats | None = None
     """(N,) [px] Standard deviation of each coordinate of a point, as the picture shows it; None where not measured."""
+    marker_covariances: Floats | None = None
+    """(M, 8, 8) [px^2] of the first 4 M points, four at a time (x0, y0, x1, ...): the corners of a marker err together.
+    None where only ``sigma`` is known."""
     layout: Layout | None = None
     """What the picture really shows, in whose frame the points are; it differs from what was asked for where the
     remarks say so. None where nobody looked."""
@@ -309,3 +312,10 @@ class BoardDetection:
         put(self, "points_image", read_only(self.points_image, (len(self.points_board), 2), "points_image"))
         if self.sigma is not None:
             put(self, "sigma", read_only(self.sigma, (len(self.points_board),), "sigma"))
+        if self.marker_covariances is not None:
+            covariances = read_only(self.marker_covariances, (None, 8, 8), "marker_covariances")
+            if 4 * len(covariances) > len(self.points_board):
+                raise ValueError(
+                    f"{len(covariances)} markers have more corners than the {len(self.points_board)} points."
+                )
+            put(self, "marker_covariances", covariances)
