@@ -296,8 +296,14 @@ class DaiDevice:
         self.closed = True
 
 
+class QueueException(Exception):  # noqa: N818 # the SDK's name
+    """What a queue of an unplugged camera raises; no RuntimeError."""
+
+
 class FakeDepthai:
     """Stands in for the module depthai, generation 3."""
+
+    MessageQueue = SimpleNamespace(QueueException=QueueException)
 
     CameraBoardSocket = SimpleNamespace(CAM_A="A", CAM_B="B", CAM_C="C")
     CameraExposureOffset = SimpleNamespace(MIDDLE="middle")
@@ -324,12 +330,15 @@ class FakeDepthai:
         self.exposure_s = 0.01
         self.frame_age = 0.0
         self.silent = False
+        self.unplugged = False
         self.numbers = iter(range(1, 10**9))
         self.Device: Any = DaiDevice
         self.Device.getAllAvailableDevices = lambda: [
             SimpleNamespace(getDeviceId=lambda name=name: name, name=f"1.{k}") for k, name in enumerate(self.found)
         ]
-        self.Pipeline: Any = lambda device: SimpleNamespace(create=self._create, start=lambda: None)  # pyright: ignore
+        self.Pipeline: Any = lambda device: SimpleNamespace(  # pyright: ignore
+            create=self._create, start=lambda: None, stop=self._stop
+        )
         self.Pipeline.getDefaultDevice = None
         self.Clock = SimpleNamespace(now=lambda: timedelta(seconds=time.monotonic()))
 
@@ -339,7 +348,13 @@ class FakeDepthai:
     def _create(self, kind: str) -> DaiNode:
         return DaiNode(kind, self)
 
+    def _stop(self) -> None:
+        if self.unplugged:
+            raise RuntimeError("Communication exception")
+
     def next_message(self, timeout: timedelta) -> object | None:
+        if self.unplugged:
+            raise QueueException("MessageQueue was closed")
         if self.silent:
             return None
         time.sleep(0.001)

@@ -269,6 +269,22 @@ def test_depthai_that_falls_silent_or_is_missing_is_named(dai: FakeDepthai) -> N
         open_camera("depthai:")
 
 
+def test_an_oak_that_was_unplugged_comes_back(dai: FakeDepthai) -> None:
+    with opened("depthai:") as camera:
+        must_read(camera)
+        dai.unplugged = True
+        until = time.monotonic() + 5.0
+        while "stopped giving frames: MessageQueue was closed" not in camera.trouble:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        dai.unplugged = False
+        camera.read(0.0)
+        while camera.read(0.05) is None:
+            assert time.monotonic() < until + 5.0
+    assert [device.id for device in dai.open] == ["OAK1", "OAK1"]
+    assert all(device.closed for device in dai.open)
+
+
 def test_an_older_generation_of_depthai_is_named(dai: FakeDepthai, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeDepthai, "node", SimpleNamespace(ColorCamera="ColorCamera"))
     with pytest.raises(CameraError, match="older than generation 3"):

@@ -6,6 +6,7 @@ picture as the sensor sees it, with the factory's distortion: better for markers
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -68,6 +69,7 @@ class Oak(NumberedGrabber):
 
     def __init__(self, dai: Any, serial: str, settings: CameraSettings) -> None:
         self._dai = dai
+        self._faults = _faults(dai)
         self._device = _connect(dai, serial)
         try:
             self.serial = str(self._device.getDeviceId())
@@ -78,7 +80,7 @@ class Oak(NumberedGrabber):
             self._build(settings)
             self._pipeline.start()
             self._settle(settings)
-        except RuntimeError as error:
+        except self._faults as error:
             self._device.close()
             raise CameraError(
                 f"depthai:{serial} could not be started: {error}.",
@@ -114,6 +116,8 @@ class Oak(NumberedGrabber):
 
     def release(self) -> None:
         """Stop the camera."""
+        with contextlib.suppress(*self._faults):  # an unplugged one has stopped
+            self._pipeline.stop()
         self._device.close()
 
     def _build(self, settings: CameraSettings) -> None:
@@ -202,7 +206,7 @@ class Oak(NumberedGrabber):
         """Return the next colour frame and the depth aligned to it."""
         try:
             message = self._queue.get(timedelta(seconds=_READ_TIMEOUT))
-        except RuntimeError as error:
+        except self._faults as error:
             raise self._gone(str(error)) from error
         if message is None:
             raise self._gone(f"nothing came for {_READ_TIMEOUT:g} s")
@@ -266,13 +270,18 @@ def to_intrinsics(dai: Any, transformation: Any, source: str, *, straightened: b
         ) from error
 
 
+def _faults(dai: Any) -> tuple[type[Exception], ...]:
+    """Return what the SDK raises: a queue of a camera that was unplugged has an exception of its own."""
+    return RuntimeError, dai.MessageQueue.QueueException
+
+
 def _connect(dai: Any, serial: str) -> Any:
     found = [str(info.getDeviceId()) for info in dai.Device.getAllAvailableDevices()]
     if not serial and not found:
         raise CameraNotFoundError("There is no OAK camera here.", "Plug one into a USB 3 port.", serial=serial)
     try:
         return dai.Device(dai.DeviceInfo(serial or found[0]))
-    except RuntimeError as error:
+    except _faults(dai) as error:
         known = f"Those found: {', '.join(found)}." if found else "Plug it into a USB 3 port, or check the network."
         raise CameraNotFoundError(
             f"The OAK camera {serial or found[0]} cannot be opened: {error}.", known, serial=serial

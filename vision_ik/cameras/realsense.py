@@ -6,6 +6,7 @@ of the top-left pixel, as here.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,6 @@ class RealSense(NumberedGrabber):
         model = str(device.get_info(rs.camera_info.name))
         self._name = f"realsense:{self.serial}"
         self.shutter = _shutter(model)
-        self._remarks: list[str] = []
         self._mismatches: list[str] = []
         self._last_number: int | None = None
         self._pipeline = rs.pipeline()
@@ -90,12 +90,9 @@ class RealSense(NumberedGrabber):
     @property
     def remarks(self) -> tuple[str, ...]:
         """What has to be known of the frames."""
-        doubt = (
-            [f"{self._name} has factory intrinsics of an uncertain lens model: calibrate its lens."]
-            if _model(self._factory) in _BROWN[1:] and np.any(self._factory.coeffs)
-            else []
-        )
-        return (*self._remarks, *doubt)
+        if not (_model(self._factory) in _BROWN[1:] and any(self._factory.coeffs)):
+            return ()
+        return (f"{self._name} has factory intrinsics of an uncertain lens model: calibrate its lens.",)
 
     def grab(self) -> Shot:
         """Return the next colour picture with its depth."""
@@ -116,10 +113,8 @@ class RealSense(NumberedGrabber):
 
     def release(self) -> None:
         """Stop the camera."""
-        try:
+        with contextlib.suppress(RuntimeError):  # an unplugged one has stopped
             self._pipeline.stop()
-        except RuntimeError as error:  # it was stopped or unplugged already: nothing is left to be given back
-            self._remarks.append(f"{self._name} could not be stopped: {error}.")
 
     def _start(self, settings: CameraSettings) -> Any:
         """Start as wished, or else as the camera likes; what it then gives is compared."""
