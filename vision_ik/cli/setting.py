@@ -93,7 +93,9 @@ class Setting:
         )
         for sentence in (*getattr(camera, "mismatches", ()), *getattr(camera, "remarks", ())):
             console.warn(sentence)
-        if camera.intrinsics.approximate:
+        if camera.intrinsics.approximate and camera.intrinsics.distortion.any():
+            self._assume("The lens is known by its maker's word alone, whose model is uncertain.")
+        elif camera.intrinsics.approximate:
             self._assume(
                 f"The lens is not known: {np.rad2deg(self.fov):.0f} degrees of horizontal field of view, no distortion."
             )
