@@ -8,6 +8,7 @@ import numpy as np
 
 from vision_ik.tags.corner_edges import TABLE, fit_edge, tabulate_step
 from vision_ik.tags.corner_maps import (
+    Bools,
     Ints,
     change_row,
     compiled,
@@ -90,8 +91,22 @@ def approach(gray: Image, quad: Floats, n: int, bend: Floats) -> float:
     _map_corners(h, bend, quad)
     if not _farthest(quad, start) < _MAX_MOVE:
         return 0.0
+    return polarity * _blur_of(width)
+
+
+@compiled
+def stay(gray: Image, quad: Floats, n: int, bend: Floats, width: float) -> float:
+    """Return what :func:`approach` would, for a quad that lies where it should, and a known width of its steps [px]."""
+    h = np.empty(9)
+    homography(quad, h)
+    return math.copysign(_blur_of(width), border_polarity(gray, h, bend, n))
+
+
+@compiled
+def _blur_of(width: float) -> float:
+    """Return the blur [px] that makes steps of a width (root mean square, squared weights) [px]."""
     # Squared weights narrow a Gaussian by sqrt(2); a pixel is 1/12 px^2 wide.
-    return polarity * math.sqrt(min(max(2.0 * width * width - 0.15, 0.09), 9.0))
+    return math.sqrt(min(max(2.0 * width * width - 0.15, 0.09), 9.0))
 
 
 @compiled
@@ -115,7 +130,15 @@ def _farthest(quad: Floats, other: Floats) -> float:
 
 @compiled
 def refine_one(
-    gray: Image, quad: Floats, n: int, white: Ints, known: bool, bend: Floats, start_blur: float, covariance: Floats
+    gray: Image,
+    quad: Floats,
+    n: int,
+    white: Ints,
+    known: bool,
+    hidden: Bools,
+    bend: Floats,
+    start_blur: float,
+    covariance: Floats,
 ) -> bool:
     """Move a quad (4, 2) onto the edges of its marker in place and write its covariance (8, 8).
 
@@ -125,6 +148,7 @@ def refine_one(
         n: Cells along an edge.
         white: (n+4, n+4) cells with two of paper around, 1 white; written where they are not known.
         known: Whether they are.
+        hidden: (n+4, n+4) cells that something covers; edges beside them are left out.
         bend: (k, k, 2) polynomial by which the lens bends the marker [px]; k = 0 for none.
         start_blur: From :func:`approach`.
         covariance: Of the corners [px^2].
@@ -139,6 +163,7 @@ def refine_one(
     blur = np.full(2, abs(start_blur))
     if not known:
         read_cells(gray, h, bend, n, white)
+    covered = hidden.any()
     most = 2 * n * (n + 1)
     rows, found = np.empty((most, 8)), np.empty((most, 8))
     offsets, sigmas = np.empty(most), np.empty(most)
@@ -148,7 +173,9 @@ def refine_one(
     for turn in range(_PASSES):
         for axis in range(2):
             _tabulate(h, bend, n, axis, blur[axis], tables)
-        used = _fit_edges(gray, h, bend, n, white, turn == 0, polarity, blur, tables, rows, found)
+        used = _fit_edges(
+            gray, h, bend, n, white, hidden, turn == 0 and not covered, polarity, blur, tables, rows, found
+        )
         if used < _FEWEST:
             return False
         typical = np.median(found[:used, CONTRAST])
@@ -227,6 +254,7 @@ def _fit_edges(
     bend: Floats,
     n: int,
     white: Ints,
+    hidden: Bools,
     border_only: bool,
     polarity: float,
     blur: Floats,
@@ -242,6 +270,7 @@ def _fit_edges(
         bend: See :func:`refine_one`.
         n: Cells along an edge.
         white: Cells with paper around.
+        hidden: Which of them are covered.
         border_only: Whether edges inside the marker wait.
         polarity: 1 for black on white, -1 for white on black.
         blur: (2,) [px].
@@ -261,12 +290,13 @@ def _fit_edges(
         spread, side = math.sqrt(blur[axis] ** 2 + 1.0 / 12.0), math.sqrt(blur[1 - axis] ** 2 + 1.0 / 12.0)
         # A transposed view makes both directions alike: rows run along the edges.
         cells = white if axis == 0 else white.T
+        covered = hidden if axis == 0 else hidden.T
         for line in range(n + 1):
             if border_only and 0 < line < n:
                 continue
             for cell in range(n):
                 sign = cells[cell + 2, line + 2] - cells[cell + 2, line + 1]
-                if sign == 0:
+                if sign == 0 or covered[cell + 2, line + 1] or covered[cell + 2, line + 2]:
                     continue
                 start, end = float(cell), cell + 1.0
                 place(h, bend, n, axis, line, start, end, frame)

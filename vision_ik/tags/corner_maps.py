@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vision_ik.types import Floats
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 

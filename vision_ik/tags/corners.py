@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_ik.tags.corner_kernels import approach, refine_one
+from vision_ik.tags.corner_kernels import approach, refine_one, stay
 from vision_ik.tags.corner_maps import map_square
 from vision_ik.tags.projection import project_rays, undistort
 from vision_ik.types import CameraIntrinsics, Floats, Image
@@ -99,13 +99,55 @@ def refine_markers(
     return RefinedCorners(corners=corners, covariance=covariance, refined=refined)
 
 
-def _refine(gray: Image, quad: Floats, cells: int | Image, bend: Floats, blur: float, covariance: Floats) -> bool:
+def refine_visible(
+    gray: Image,
+    quad: Floats,
+    cells: Image,
+    visible: NDArray[np.bool_],
+    blur_px: float,
+    intrinsics: CameraIntrinsics | None = None,
+) -> tuple[Floats, Floats] | None:
+    """Refine one marker of which something is hidden, and whose place is known to a fraction of a cell.
+
+    Args:
+        gray: (H, W) picture.
+        quad: (4, 2) corners [px] as in :func:`refine_markers`.
+        cells: (n, n) cells with border.
+        visible: (n, n) which of them are seen; edges beside the others are left out.
+        blur_px: Width of the steps at edges [px] (root mean square, squared weights).
+        intrinsics: Lens, or None to take edges as straight in the picture.
+
+    Returns:
+        Corners (4, 2) [px] and their covariance (8, 8) [px^2]; None where too little can be followed.
+    """
+    gray = np.ascontiguousarray(gray)
+    moved, covariance = np.array(quad, dtype=np.float64), np.empty((8, 8))
+    lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
+    bend = _bends(moved[None], lens)[0]
+    if not (np.isfinite(moved).all() and np.isfinite(bend).all()):
+        return None
+    blur = stay(gray, moved, len(cells), bend, blur_px)
+    good = _refine(gray, moved, cells, bend, blur, covariance, hidden=np.pad(~visible, 2))
+    return (moved, covariance) if good else None
+
+
+def _refine(
+    gray: Image,
+    quad: Floats,
+    cells: int | Image,
+    bend: Floats,
+    blur: float,
+    covariance: Floats,
+    *,
+    hidden: NDArray[np.bool_] | None = None,
+) -> bool:
     known = not isinstance(cells, int)
     n = len(cells) if known else cells
     # Paper around; what is not known is read on the way.
     white = np.ones((n + 4, n + 4), dtype=np.int64)
     white[2:-2, 2:-2] = np.asarray(cells) > 0 if known else 0
-    return refine_one(gray, quad, n, white, known, bend, blur, covariance)
+    covered = np.zeros((n + 4, n + 4), dtype=np.bool_) if hidden is None else hidden
+    return refine_one(gray, quad, n, white, known, covered, bend, blur, covariance)
 
 
 def _is_straight(intrinsics: CameraIntrinsics) -> bool:
