@@ -196,7 +196,7 @@ def test_the_makefile_has_the_targets_people_expect() -> None:
 
 
 def test_only_blocks_about_a_device_are_exempt_from_running() -> None:
-    device = re.compile(r"--camera \d|\b(run|record|calibrate \S+) \d|open_camera\(\d|https?://|rtsp://")
+    device = re.compile(r"--camera \d|\b(run|record|calibrate \S+|tags learn) \d|open_camera\(\d|https?://|rtsp://")
     for page in PAGES:
         for block in _blocks(page):
             if "no-run" in block.marks:
