@@ -10,8 +10,9 @@ from tags_scene import BARREL, STRAIGHT, board_view, facing, frame_of, pixels
 
 from vision_ik.errors import TagError
 from vision_ik.tags.board_faults import explain_missing_board
+from vision_ik.tags.board_matching import Straightener, match
 from vision_ik.tags.boards import BoardFinder, detect_board
-from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Frame, TagGridBoard
+from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Frame, TagDetection, TagGridBoard
 
 CHARUCO = CharucoBoard(columns=5, rows=4, square_m=0.03, marker_m=0.022)
 GRID = TagGridBoard(columns=4, rows=3, tag_m=0.03, gap_m=0.01)
@@ -122,6 +123,21 @@ def test_another_board_is_not_taken_for_the_one_told_but_named(printed: Board, w
 
 def test_nothing_is_explained_where_no_board_is() -> None:
     assert explain_missing_board(frame_of(np.full((240, 320), 150.0)), CHARUCO) is None
+
+
+def test_markers_that_two_layouts_arrange_alike_do_not_speak_for_the_one_not_told() -> None:
+    legacy = replace(CHARUCO, legacy=True)
+    seen = [
+        TagDetection(tag_id=i, family="4x4_50", corners=pixels(corners, POSE, STRAIGHT), timestamp=0.0)
+        for i, corners in CHARUCO.markers.items()
+        if i in (3, 4, 5, 6, 8, 9)  # in both layouts the same, but for a shift by one square
+    ]
+    for layout in (CHARUCO, legacy):
+        markers, shown, confirmed = match(seen, layout, Straightener(STRAIGHT))
+        assert (len(markers), shown, confirmed) == (6, layout, False)
+    # Marker 1 is where neither has it, so the layout as told does not explain all, and the other no more.
+    stray = replace(seen[0], tag_id=1, corners=seen[0].corners + 60.0)
+    assert match([*seen, stray], CHARUCO, Straightener(STRAIGHT))[:2] == (seen, CHARUCO)
 
 
 def test_a_board_that_goes_on_below_its_last_row_says_so() -> None:

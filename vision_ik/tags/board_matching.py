@@ -104,7 +104,8 @@ def match(
 ) -> tuple[list[TagDetection], FlatBoard, bool]:
     """Return the markers that belong together, the layout they show, and whether its variants are ruled out.
 
-    The layout as told is taken wherever it explains all that is seen of it; another one must explain more.
+    The layout as told is taken wherever it explains all that is seen of it. Another one must explain more,
+    and not by markers alone that stand to each other the same way in both (a guessed lens breaks large groups).
     """
     markers, layout = consistent(found, board.markers, view), board
     others = variants(board)
@@ -112,7 +113,7 @@ def match(
     if len(markers) < known:
         for other in others + _other_ratios(board):
             alike = consistent(found, other.markers, view)
-            if len(alike) > max(len(markers), 1):
+            if len(alike) > max(len(markers), 1) and not _indistinct(alike, other.markers, board.markers):
                 markers, layout = alike, other
     rivals = [other for other in [board, *others] if other is not layout]
     confirmed = not any(_indistinct(markers, layout.markers, other.markers) for other in rivals)

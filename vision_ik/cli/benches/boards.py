@@ -72,7 +72,7 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Measure poses of covered boards, what is found and named of wrong ones, and learned bundles."""
     many = level.pick(quick=12, normal=200, full=600)
     figures, rows = _covered(many)
-    wrong, named = _wrong(level.pick(quick=4, normal=50, full=200))
+    wrong, named = _wrong(level.pick(quick=3, normal=30, full=200))
     return [
         *figures,
         Table(
@@ -84,7 +84,7 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
         ),
         *wrong,
         named,
-        *_learned(level.pick(quick=24, normal=90, full=300)),
+        *_learned(level.pick(quick=24, normal=60, full=300)),
     ]
 
 
