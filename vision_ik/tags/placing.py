@@ -22,9 +22,9 @@ _STRAIGHT = np.zeros((1, 1, 2))
 _BEND_GRID = 5
 _MARGIN = (0.35, 8.0)
 """[edges], [px] Around a marker in the part of the picture that is looked at: for the flow that starts from it."""
-_ASTRAY = 0.5
+_ASTRAY = 0.2
 """[cells] Refinement that moves a corner farther has found something else."""
-_WORST_CORNER = (0.01, 0.5)
+_WORST_CORNER = (0.005, 0.25)
 """[edges], [px] Largest standard deviation, their sum, of a corner that is reported."""
 
 
@@ -83,9 +83,10 @@ class PrintPlacer:
         legibility, hidden_bits = judge(fit, pattern, self._bits, self._family.max_hamming)
         if legibility is Legibility.ILLEGIBLE:
             return None
-        placed, covariance = _refined(window.gray, fit, pattern, lens)
-        if not _credible(placed, covariance):
+        refined = _refined(window.gray, fit, pattern, lens)
+        if refined is None:
             return None
+        placed, covariance = refined
         seen = np.append(visible_cells(fit, pattern).ravel(), True)  # the last one is the paper around
         return Placement(
             corners=placed + window.origin,
@@ -104,15 +105,19 @@ def part_of(lens: CameraIntrinsics, x0: float, y0: float) -> CameraIntrinsics:
     return replace(lens, K=K, covariance=None)
 
 
-def _refined(gray: Image, fit: PatternFit, pattern: KnownPattern, lens: CameraIntrinsics) -> tuple[Floats, Floats]:
-    """Return the corners (4, 2) [px] and their covariance (8, 8), refined on the visible cells where that works."""
-    known_lens = None if lens.approximate else lens
-    cells = pattern.cells.astype(np.uint8)
-    refined = refine_visible(gray, fit.corners, cells, visible_cells(fit, pattern), fit.blur_px, known_lens)
-    cell = longest_edge(fit.corners) / len(cells)
-    if refined is None or np.abs(refined[0] - fit.corners).max() > _ASTRAY * cell:
-        return fit.corners, fit.covariance
-    return refined
+def _refined(
+    gray: Image, fit: PatternFit, pattern: KnownPattern, lens: CameraIntrinsics
+) -> tuple[Floats, Floats] | None:
+    """Return the corners (4, 2) [px] refined on the visible cells, and their covariance (8, 8) [px^2].
+
+    None where the refinement, which models each edge, finds the edges elsewhere or not at all: then the print was
+    laid onto something that only resembles it.
+    """
+    cells, visible = pattern.cells.astype(np.uint8), visible_cells(fit, pattern)
+    refined = refine_visible(gray, fit.corners, cells, visible, fit.blur_px, None if lens.approximate else lens)
+    if refined is None or np.abs(refined[0] - fit.corners).max() > _ASTRAY * longest_edge(fit.corners) / len(cells):
+        return None
+    return refined if _credible(*refined) else None
 
 
 def _credible(corners: Floats, covariance: Floats) -> bool:

@@ -181,10 +181,10 @@ def _table(scores: dict[tuple[str, str], _Score]) -> Table:
             "rotation error, median [deg]",
         ),
         rows=tuple(rows),
-        note="640x480, edges of 50 to 120 px, noise of 3 grey levels. In a third of the films both move, in one only the "
-        "cover, in one only the tag; in a sixth the cover lies inside the tag, else it reaches in from a side. The first "
-        "6 frames are uncovered and do not count. The peers see each frame alone. Wrong: off by more than 5 % of the "
-        "distance or 10 degrees.",
+        note="640x480, edges of 50 to 120 px, noise of 3 grey levels. In a third of the films both move, in one only "
+        "the cover, in one only the tag; in a sixth the cover lies inside the tag, else it reaches in from a side. "
+        "The first 6 frames are uncovered and do not count. The peers see each frame alone. Wrong: off by more than "
+        "5 % of the distance or 10 degrees.",
     )
 
 
