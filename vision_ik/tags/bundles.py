@@ -17,6 +17,9 @@ from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, Frame, Tag
 _MAX_MISFIT = 0.25
 """Share of a tag's edge by which its corners may miss where the bundle's pose puts them."""
 
+_ROUGH_PX = 1.0
+"""[px] Standard deviation of corners that were not refined, where those of other tags were."""
+
 
 def detect_bundle(frame: Frame, bundle: TagBundle, *, detector: TagDetector | None = None) -> BoardDetection | None:
     """Return the corners of all tags of a bundle seen in a frame, None when none is.
@@ -34,19 +37,23 @@ def detect_bundle(frame: Frame, bundle: TagBundle, *, detector: TagDetector | No
 
 
 def corner_sigmas(tags: Sequence[TagDetection]) -> Floats | None:
-    """Return the standard deviation [px] of each corner (4 N,), None unless all were measured."""
-    spreads: list[Floats] = []
-    for tag in tags:
-        if tag.covariance is None:
-            return None
-        spreads.append(np.sqrt(np.diag(tag.covariance).reshape(4, 2).mean(axis=1)))
-    return np.concatenate(spreads)
+    """Return the standard deviation [px] of each corner (4 N,), None where no tag's were measured."""
+    covariances = corner_covariances(tags)
+    if covariances is None:
+        return None
+    variances = np.diagonal(covariances, axis1=1, axis2=2).reshape(-1, 2)
+    return np.sqrt(variances.mean(axis=1))
 
 
 def corner_covariances(tags: Sequence[TagDetection]) -> Floats | None:
-    """Return the covariances [px^2] of the corners of each tag (N, 8, 8), None unless all were measured."""
-    known = [tag.covariance for tag in tags if tag.covariance is not None]
-    return np.stack(known) if known and len(known) == len(tags) else None
+    """Return the covariances [px^2] of the corners of each tag (N, 8, 8), None where no tag's were measured.
+
+    Tags whose edges could not be followed, mostly half covered ones, have rough corners beside the others.
+    """
+    if all(tag.covariance is None for tag in tags):
+        return None
+    rough = _ROUGH_PX**2 * np.eye(8)
+    return np.stack([rough if tag.covariance is None else tag.covariance for tag in tags])
 
 
 def consistent_tags(
