@@ -33,7 +33,7 @@ _GOOD_TILTED = 3
 """Views that should be tilted by more."""
 _LARGEST_FOCAL_SIGMA = 0.05
 """Relative; beyond, the views say nothing useful about the focal length."""
-_BENT = 1e-3
+_BENT = 2e-3
 """Bend over the board's half length from which it is worth a word."""
 _ROUNDS = 3
 """Of leaving out views that miss the lens."""

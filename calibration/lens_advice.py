@@ -38,7 +38,7 @@ class NextView:
     """A view worth adding, and what it would do."""
 
     region: str
-    """Part of the picture, such as "upper left"."""
+    """Part of the picture, such as "upper left corner"."""
     tilt: str
     """Which edge is nearer, or empty for a board that faces the camera."""
     tilt_deg: float
@@ -53,10 +53,9 @@ class NextView:
     """[px] Uncertainty of the lens, averaged over the picture, once it is added."""
 
     def __str__(self) -> str:
-        where = "in the middle" if self.region == "middle" else f"at the {self.region}"
         tilt = f"tilted by {self.tilt_deg:.0f} degrees with {self.tilt}" if self.tilt else "facing the camera"
         near = "near" if self.share >= 0.5 else "far"
-        return f"{where} of the picture, {near} ({self.share:.0%} of its height), {tilt}"
+        return f"at the {self.region} of the picture, {near} ({self.share:.0%} of its shorter side), {tilt}"
 
 
 def picture_sigma(fit: LensFit, covariance: Floats) -> float:
@@ -108,9 +107,9 @@ def advise(views: Sequence[View], fit: LensFit, covariance: Floats, inflation: f
 
 
 def region_name(row: int, column: int) -> str:
-    """Return the name of a ninth of the picture, such as "upper left"."""
+    """Return the name of a ninth of the picture, such as "upper left corner"."""
     words = [word for word in (_ROWS[row], _COLUMNS[column]) if word != "middle"]
-    return " ".join(words) or "middle"
+    return " ".join([*words, ("middle", "edge", "corner")[len(words)]])
 
 
 def _effect(fit: LensFit) -> Floats:

@@ -15,6 +15,8 @@ from vision_ik.types import Floats, LensModel
 MODELS: tuple[tuple[LensModel, int], ...] = (("pinhole", 4), ("pinhole", 5), ("fisheye", 4), ("pinhole", 8))
 """Simplest first. A fisheye comes before eight coefficients: beyond the corners seen it strays less."""
 _FOLDS = 10
+_FOLD_ITERATIONS = 12
+"""From the fit to all views, which is near."""
 _STANDARD_ERRORS = 1.0
 """By which a simpler model may be worse (the one-standard-error rule; Breiman et al., 1984)."""
 _SAME = 0.01
@@ -79,7 +81,15 @@ def try_model(
     squares = np.empty(n)
     for fold in np.array_split(rng.permutation(n), min(n, _FOLDS)):
         rest = [i for i in range(n) if i not in set(fold.tolist())]
-        other = fit_lens([views[i] for i in rest], image_size, model, coefficients, start=fit.part(rest), bend=bend)
+        other = fit_lens(
+            [views[i] for i in rest],
+            image_size,
+            model,
+            coefficients,
+            start=fit.part(rest),
+            bend=bend,
+            iterations=_FOLD_ITERATIONS,
+        )
         for i in fold.tolist():
             _, squares[i] = settle(views[i], fit.poses[i], other.intrinsics, other.bend)
             squares[i] /= views[i].count

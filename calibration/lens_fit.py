@@ -24,6 +24,8 @@ _CONVERGED = 1e-10
 """Relative decrease of the squares that ends the fit."""
 _FOCALS: dict[str, tuple[float, ...]] = {"pinhole": (0.6, 0.9, 1.3, 2.2), "fisheye": (0.3, 0.4, 0.55, 0.8, 1.3)}
 """Focal lengths to start from, as shares of the longer side."""
+_CLEAR = 1.0
+"""[px] Residual, without any distortion, at which no other focal length needs to be tried."""
 _WIDEST = 1.9
 """[rad] Off the axis; a fisheye start that puts a corner beyond is none."""
 _LARGEST_CONDITION = 1e13
@@ -84,6 +86,7 @@ def fit_lens(
     *,
     start: LensFit | None = None,
     bend: bool = False,
+    iterations: int = _ITERATIONS,
 ) -> LensFit:
     """Fit a lens and the board's poses to all corners by least squares.
 
@@ -94,6 +97,7 @@ def fit_lens(
         coefficients: Of the distortion.
         start: A fit of the same model to the same views.
         bend: Also find how the board is bent.
+        iterations: At most.
 
     Raises:
         CalibrationError: The optimisation fails, or the views leave a parameter undetermined.
@@ -104,7 +108,7 @@ def fit_lens(
         state = problem.begin() if start is None else problem.resume(start)
         if state is None:
             raise ValueError("no start explains the views")
-        shared, poses = problem.minimise(*state, free=np.ones(problem.count, dtype=bool), iterations=_ITERATIONS)
+        shared, poses = problem.minimise(*state, free=np.ones(problem.count, dtype=bool), iterations=iterations)
         return problem.summarise(shared, poses)
     except (cv2.error, ValueError, np.linalg.LinAlgError) as error:
         raise CalibrationError(
@@ -139,6 +143,8 @@ class _Problem:
             squares = sum(t.squares for t in self._terms(shared, poses))
             if best is None or squares < best[0]:
                 best = squares, shared, poses
+            if squares < _CLEAR**2 * sum(view.count for view in self._views):
+                break
         if best is None:
             return None
         free[:6] = True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vision_ik.errors import TagError
 from vision_ik.tags.pictures import to_gray
+from vision_ik.tags.saddles import refine_saddles
 from vision_ik.types import BoardDetection, Chessboard, Floats, Frame, Image
 
 _LARGEST_PX = 1_400
@@ -16,8 +18,15 @@ _SMALL_PX = 640
 _MOST_SQUARES = 14
 """Along a side, of the boards looked for then."""
 _WINDOW_SHARE = 0.35
-"""Half width of the refinement window as a share of the shortest distance between corners."""
-_TERMINATION = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 60, 1e-4)
+"""Radius of the refinement as a share of the shortest distance between corners."""
+_LARGEST_WINDOW = 12.0
+"""[px]"""
+_LARGEST_JUMP = 0.6
+"""Between neighbouring steps along a row or column, as a share of the shorter one."""
+_FEWEST = 4
+"""Corners that make a detection."""
+_MOST = 0.9
+"""Of the corners of a further row, that must look like chess corners for the board to go on."""
 
 
 def detect_chessboard(frame: Frame, board: Chessboard, *, thorough: bool = True) -> BoardDetection | None:
@@ -32,16 +41,32 @@ def detect_chessboard(frame: Frame, board: Chessboard, *, thorough: bool = True)
         board: Layout.
         thorough: Also search slowly (about a second in a picture without a board); else only as
             fast as a live view wants it.
+
+    Raises:
+        TagError: The board goes on beyond the squares told.
     """
     gray = to_gray(frame.image)
     found = _search(gray, (board.columns - 1, board.rows - 1), thorough=thorough)
     if found is None:
         return None
-    grid = _refined(gray, found).reshape(board.rows - 1, board.columns - 1, 2)
+    corners = refine_saddles(gray, found, _window(found))
+    grid = corners.points.reshape(board.rows - 1, board.columns - 1, 2)
+    if _uneven(grid):  # a row was skipped, or clutter taken in
+        return None
+    if _goes_on(gray, grid):
+        raise TagError(
+            f"The picture shows a chessboard of more than {board.columns}x{board.rows} squares.",
+            "Set columns and rows to what is on the paper; squares are counted, not the corners inside.",
+        )
+    if corners.found.sum() < _FEWEST:
+        return None
+    order = _upright(gray, grid)
+    seen = corners.found[order]
     return BoardDetection(
-        points_board=board.chess_corners,
-        points_image=_upright(gray, grid).reshape(-1, 2),
+        points_board=board.chess_corners[seen],
+        points_image=corners.points[order][seen],
         timestamp=frame.timestamp,
+        sigma=corners.sigma[order][seen],
     )
 
 
@@ -95,28 +120,57 @@ def _search(gray: Image, size: tuple[int, int], *, thorough: bool) -> Floats | N
     return (np.asarray(corners, dtype=np.float64).reshape(-1, 2) + 0.5) * scale - 0.5
 
 
-def _refined(gray: Image, corners: Floats) -> Floats:
-    """Return the corners (N, 2) moved to the saddles of the full picture [px]."""
+def _window(corners: Floats) -> float:
+    """Return the radius [px] around each corner in which nothing but its four squares is seen."""
     apart = np.linalg.norm(corners[:, None] - corners[None], axis=2)
     apart[np.diag_indices(len(apart))] = np.inf
-    half = int(np.clip(_WINDOW_SHARE * apart.min(), 2, 11))
-    start = corners.astype(np.float32).reshape(-1, 1, 2)
-    moved = cv2.cornerSubPix(gray, start, (half, half), (-1, -1), _TERMINATION).reshape(-1, 2).astype(np.float64)
-    strayed = np.linalg.norm(moved - corners, axis=1) > half
-    return np.where(strayed[:, None], corners, moved)
+    return float(np.clip(_WINDOW_SHARE * apart.min(), 2.0, _LARGEST_WINDOW))
 
 
-def _upright(gray: Image, grid: Floats) -> Floats:
-    """Return the grid (rows, columns, 2) turned so that it is seen from the front with the top left square black."""
+def _upright(gray: Image, grid: Floats) -> NDArray[np.intp]:
+    """Return the order (N,) in which the corners of a grid (rows, columns, 2) are by rows from the top left.
+
+    Seen from the front, and with the top left square black.
+    """
+    numbers = np.arange(grid.shape[0] * grid.shape[1]).reshape(grid.shape[:2])
     if _turning(grid) < 0.0:  # by columns, or from below: a mirror no flat print can undergo
-        grid = grid[::-1]
-    turns = [grid, grid[::-1, ::-1]]
+        numbers = numbers[::-1]
+    turns = [numbers, numbers[::-1, ::-1]]
     if grid.shape[0] == grid.shape[1]:
-        quarter = np.swapaxes(grid, 0, 1)[::-1]
-        turns += [quarter, quarter[::-1, ::-1]]
-    darkness = [_darkness(gray, turn) for turn in turns]
-    black = [turn for turn, dark in zip(turns, darkness, strict=True) if dark > 0.0]
-    return max(black or turns, key=_rightness)
+        turns += [np.rot90(numbers), np.rot90(numbers, -1)]
+    points = grid.reshape(-1, 2)
+    black = [turn for turn in turns if _darkness(gray, points[turn]) > 0.0]
+    candidates = black or turns
+    return candidates[int(np.argmax([_rightness(points[turn]) for turn in candidates]))].ravel()
+
+
+def _uneven(grid: Floats) -> bool:
+    """Return whether the distances in a grid (rows, columns, 2) jump, as no lens and no tilt makes them."""
+    for points in (grid, np.swapaxes(grid, 0, 1)):
+        steps = np.diff(points, axis=0)
+        jumps = np.linalg.norm(np.diff(steps, axis=0), axis=2)
+        lengths = np.linalg.norm(steps, axis=2)
+        if (jumps > _LARGEST_JUMP * np.minimum(lengths[1:], lengths[:-1])).any():
+            return True
+    return False
+
+
+def _goes_on(gray: Image, grid: Floats) -> bool:
+    """Return whether another row or column of chess corners follows on any side of a grid (rows, columns, 2)."""
+    for turned in (grid, grid[::-1], np.swapaxes(grid, 0, 1), np.swapaxes(grid, 0, 1)[::-1]):
+        rows, columns = turned.shape[:2]
+        plane = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float64)
+        near = plane[:, 1] >= rows - 3  # local: the lens bends the rest
+        H, _ = cv2.findHomography(plane[near], turned.reshape(-1, 2)[near], 0)
+        if np.shape(H) != (3, 3):
+            continue
+        beyond = np.column_stack([np.arange(columns), np.full(columns, rows)]).astype(np.float64)
+        mapped = cv2.perspectiveTransform(beyond.reshape(1, -1, 2), np.asarray(H, dtype=np.float64))
+        predicted = np.asarray(mapped, dtype=np.float64).reshape(-1, 2)
+        radius = _window(np.concatenate([predicted, turned[-1]]))
+        if refine_saddles(gray, predicted, radius).found.mean() >= _MOST:
+            return True
+    return False
 
 
 def _turning(grid: Floats) -> float:

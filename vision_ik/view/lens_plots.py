@@ -49,7 +49,7 @@ def coverage(
             x, y = (j + 0.5) * size[0] / columns, (i + 0.15) * size[1] / rows
             text = f"{cells[i, j]:.0f}"
             ax.text(x, y, text, ha="center", va="center", fontsize=7, color=_RED if not cells[i, j] else _INK)
-    ax.plot(points[:, 0], points[:, 1], ".", color=_BLUE, markersize=1.5, alpha=0.6)
+    ax.plot(points[:, 0], points[:, 1], ".", color=_INK, markersize=1.8, alpha=0.45)
     for k, outline in enumerate(outlines):
         rim = np.asarray(outline, dtype=np.float64)
         ax.add_patch(Polygon(rim, fill=False, edgecolor=_ORANGE, linewidth=1.8 - 0.4 * k, linestyle=(0, (4, 2))))
