@@ -1,8 +1,8 @@
 """Poses of single tags and boards on pictures of known truth: how true, and as uncertain as they say?
 
 Every detector sees the same pictures of :mod:`sim.stress`: tags of 40 to 160 px, tilted by up to 60 degrees, before
-clutter. Peers as they come: OpenCV's detector with default settings and ``SOLVEPNP_IPPE_SQUARE``, and the AprilTag
-library with its own pose.
+clutter; far tags are where the mirrored solution competes. Peers as they come: OpenCV's detector with default settings
+and ``SOLVEPNP_IPPE_SQUARE``, and the AprilTag library with its own pose.
 
 An error of translation is its length over the distance of the tag. The normalised error squared (NEES) of a pose is
 ``e' inv(C) e`` with ``e`` the twist from the estimate to the truth and ``C`` the covariance told; over its six
@@ -41,6 +41,8 @@ _CONDITIONS = ("clean", "noise", "blur")
 _HONEST = (0.8, 1.25)
 """Bounds of NEES / 6 that were asked for."""
 _SIZE_M = 0.1
+_NEAR_PX, _FAR_PX = (40.0, 160.0), (18.0, 40.0)
+"""Bounds of a tag's edge in the picture, seen from the front [px]; far ones only under noise, without peers."""
 _BOARD_PX = (150.0, 330.0)
 """Width of the boards in the picture, seen from the front [px]."""
 
@@ -142,6 +144,10 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
             figures.append(honesty.figure(family, condition))
             if condition == "noise":
                 figures.append(_under_noise(family, most, errors, count))
+        errors, honesty = _tags(family, "noise", count, edge_px=_FAR_PX)
+        truth_rows.append((family, "noise, far", "vision-ik", *errors["vision-ik"].cells(count)))
+        honest_rows.append((family, "noise, far", *honesty.cells()))
+        figures.append(honesty.figure(family, "noise, far"))
     for name, board in _BOARDS.items():
         for condition in _CONDITIONS:
             tell(f"{name}, {condition}")
@@ -158,7 +164,8 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
             name="errors",
             columns=(*truth, "rotation, median [deg]", "95 % [deg]"),
             rows=tuple(truth_rows),
-            note=f"{pictures}; translation over distance; boards {_BOARD_PX[0]:g} to {_BOARD_PX[1]:g} px wide",
+            note=f"{pictures}; translation over distance; boards {_BOARD_PX[0]:g} to {_BOARD_PX[1]:g} px wide, "
+            f"far tags {_FAR_PX[0]:g} to {_FAR_PX[1]:g}",
         ),
         Table(
             name="errors over what was said of them",
@@ -182,19 +189,23 @@ def _under_noise(family: str, most: float, errors: Mapping[str, _Errors], count:
     )
 
 
-def _tags(family: str, condition: str, count: int) -> tuple[dict[str, _Errors], _Honesty]:
-    """Let everyone look at ``count`` pictures of one tag each."""
+def _tags(
+    family: str, condition: str, count: int, *, edge_px: tuple[float, float] = _NEAR_PX
+) -> tuple[dict[str, _Errors], _Honesty]:
+    """Let everyone look at ``count`` pictures of one tag each; at far ones only us."""
     ours, theirs = TagDetector(family), opencv_detector(family)
     library = family == "36h11"
     errors = {"vision-ik": _Errors(), "OpenCV": _Errors()} | ({"pyapriltags": _Errors()} if library else {})
     honesty = _Honesty()
     for seed in range(count):
-        shot = random_shot(family, CONDITIONS[condition], seed, size_m=_SIZE_M)
+        shot = random_shot(family, CONDITIONS[condition], seed, size_m=_SIZE_M, edge_px=edge_px)
         (tag_id,), truth, lens = shot.corners, shot.T_camera_target, shot.frame.intrinsics
         estimate = _timed(lambda shot=shot, tag_id=tag_id: _our_pose(ours, shot, tag_id), honesty)
         if estimate is not None:
             errors["vision-ik"].add(estimate.T_camera_tag, truth)
             honesty.add(estimate, truth)
+        if edge_px == _FAR_PX:
+            continue
         gray = to_gray(shot.frame.image)
         corners = dict(theirs(gray)).get(tag_id)
         pose = None if corners is None else opencv_pose(corners, _SIZE_M, lens)
