@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,3 +229,61 @@ def test_nothing_is_predicted_before_the_first_sight_and_after_a_reset() -> None
     tracker.reset()
     assert tracker.predict(0.5) is None
     assert tracker.last_seen == -np.inf
+
+
+def test_the_past_is_answered_as_it_was_then() -> None:
+    tracker = TargetTracker()
+    feed(tracker, line, 1.0)
+    before = predicted(tracker, 1.0)
+    for k in range(1, 10):
+        tracker.update(seen(line(1.0 + k * PERIOD), 1.0 + k * PERIOD), T_BASE_CAMERA)
+    again = predicted(tracker, 1.0)
+    assert again.timestamp == pytest.approx(1.0)
+    assert again.T_base_target == before.T_base_target
+    assert tracker.predict(-0.1) is None
+
+
+def test_a_swinging_target_is_foretold_better_with_a_model_that_accelerates() -> None:
+    def swing(t: float) -> Transform:
+        return Transform.from_translation((0.1 * np.sin(4.0 * t), 0.0, 0.0)) @ T_BASE_TAG
+
+    errors: list[float] = []
+    plain = TrackerSettings()
+    constant = tuple(model for model in plain.models if model.kind != "acceleration")
+    for settings in (plain, replace(plain, models=constant)):
+        tracker, squares = TargetTracker(settings=settings), list[float]()
+        rng = np.random.default_rng(0)
+        for t in np.arange(0.0, 4.0, PERIOD).tolist():
+            tracker.update(seen(swing(t), t, noise=rng.normal(0.0, 0.3 * SIGMA)), T_BASE_CAMERA)
+            squares.append(predicted(tracker, t + 0.1).T_base_target.distance_to(swing(t + 0.1))[0] ** 2)
+        errors.append(float(np.sqrt(np.mean(squares[30:]))))
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_a_steady_tracker_of_a_still_tag_is_less_restless_than_a_responsive_one() -> None:
+    speeds: list[float] = []
+    for name in ("steady", "servo", "responsive"):
+        tracker, squares = TargetTracker(settings=TrackerSettings.named(name)), list[float]()
+        rng = np.random.default_rng(0)
+        for t in np.arange(0.0, 4.0, PERIOD).tolist():
+            tracker.update(seen(T_BASE_TAG, t, noise=rng.normal(0.0, SIGMA)), T_BASE_CAMERA)
+            squares.append(float(np.sum(predicted(tracker, t).twist[:3] ** 2)))
+        speeds.append(float(np.mean(squares[30:])))
+    assert speeds == sorted(speeds)
+
+
+def test_there_is_no_other_preset() -> None:
+    with pytest.raises(ValueError, match="steady or responsive"):
+        TrackerSettings.named("calm")  # pyright: ignore[reportArgumentType]
+
+
+def test_the_uncertainty_of_the_lens_does_not_average_out_of_the_covariance() -> None:
+    lens = np.diag([1e-3, 1e-3, 4e-3, 2e-3, 2e-3, 1e-3]) ** 2
+    stated: list[Target] = []
+    for covariance in (None, lens):
+        tracker = TargetTracker()
+        for k in range(60):
+            estimate = replace(seen(T_BASE_TAG, k * PERIOD), lens_covariance=covariance)
+            tracker.update(estimate, T_BASE_CAMERA)
+        stated.append(predicted(tracker, 59 * PERIOD))
+    assert np.allclose(stated[1].covariance - stated[0].covariance, lens, atol=1e-12)

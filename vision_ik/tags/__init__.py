@@ -23,6 +23,7 @@ from vision_ik.tags.printing import save_board_pdf as save_board_pdf
 from vision_ik.tags.printing import save_tags_pdf as save_tags_pdf
 from vision_ik.tags.render import render_board as render_board
 from vision_ik.tags.render import render_marker as render_marker
+from vision_ik.tags.target_trackers import TargetTrackers as TargetTrackers
 from vision_ik.tags.tracker_settings import TrackerSettings as TrackerSettings
 from vision_ik.tags.tracking import TargetTracker as TargetTracker
 from vision_ik.tags.tracking import UpdateOutcome as UpdateOutcome

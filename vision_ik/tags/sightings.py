@@ -44,6 +44,8 @@ class Sighting:
         """Numbers measured beyond a pose's six, of which the misfit shows the noise; 0 where that is not known."""
         self.sigma = 0.0
         """[px] Stated standard deviation of the corners; 0 where it is not told."""
+        self.edge = 0.0
+        """[px] Of a square of points that reach as far from their middle."""
         self.measured = False
         """Whether the stated noise was measured in the picture, not assumed."""
         self._points: tuple[Floats, Floats, Floats, Floats] | None = None
@@ -58,6 +60,7 @@ class Sighting:
         self.freedom = 2 * n - 6
         diagonal = np.diag(seen.covariance)
         self.sigma = float(np.sqrt(diagonal.mean()))
+        self.edge = float(np.sqrt(2.0) * np.linalg.norm(seen.pixels - seen.pixels.mean(axis=0), axis=1).mean())
         self.measured = bool(np.any(seen.covariance - np.diag(np.full(2 * n, diagonal[0]))))
 
     @property

@@ -11,22 +11,23 @@ Preset = Literal["servo", "steady", "responsive"]
 
 _STANDING = MotionModel(kind="standing", drift=2e-5, angular_drift=2e-4)
 _STEADY = MotionModel(acceleration=2e-3, angular_acceleration=0.01, speed=0.01, angular_speed=0.05)
-_PUSHED = MotionModel(acceleration=0.07, angular_acceleration=0.01, speed=0.3, angular_speed=0.05)
 _TURNED = MotionModel(acceleration=0.07, angular_acceleration=0.5, speed=0.3, angular_speed=1.0)
 _WAVED = MotionModel(acceleration=2.0, angular_acceleration=6.0, speed=1.0, angular_speed=3.0)
-_SWUNG = MotionModel(kind="acceleration", speed=0.3, angular_speed=0.05, surge=0.5, angular_surge=0.02)
+_CARRIED = MotionModel(kind="acceleration", speed=0.3, angular_speed=0.05, surge=0.1, angular_surge=2e-3)
+_SWUNG = MotionModel(kind="acceleration", speed=0.3, angular_speed=0.05, surge=1.0, angular_surge=2e-3)
+_SHAKEN = MotionModel(kind="acceleration", speed=1.0, angular_speed=3.0, surge=10.0, angular_surge=10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerSettings:
     """How the target may move and what is believed."""
 
-    models: tuple[MotionModel, ...] = (_STANDING, _STEADY, _PUSHED, _TURNED, _WAVED, _SWUNG)
-    """A target that stands; that goes on steadily; that is pushed about; that is also turned about; that a hand
-    waves, or a hand-held camera sees; that swings to and fro."""
+    models: tuple[MotionModel, ...] = (_STANDING, _STEADY, _TURNED, _WAVED, _CARRIED, _SWUNG)
+    """A target that stands; that goes on steadily; that is moved and turned about; that a hand waves, or a hand-held
+    camera sees; that is carried along a curve; that swings."""
     sojourn_s: float = 2.0
     """[s] Mean time between changes from one to another."""
-    decay_s: float = 0.5
+    decay_s: float = 1.0
     """[s] Over which an acceleration dies away."""
     gate: float = 0.999
     """Share of good estimates that the gate lets pass; its squared Mahalanobis distance follows from chi2."""
@@ -45,10 +46,11 @@ class TrackerSettings:
     """[rad] How far off it may look."""
     pixel_sigma: float = 0.3
     """[px] Corner noise that the covariances of estimates without points assume."""
-    least_pixel_sigma: float = 0.02
+    least_pixel_sigma: float = 0.03
     """[px] Corner noise believed at least, however well the corners fit."""
-    corner_bias: float = 0.02
-    """[px] Corner error that stays the same from frame to frame, so that it does not average out."""
+    corner_bias: float = 0.035
+    """[px] Corner error that stays the same from frame to frame, so that it does not average out, of a tag whose
+    edges are 20 px long; it falls with the square of the length."""
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -64,16 +66,14 @@ class TrackerSettings:
 
     @classmethod
     def steady(cls) -> TrackerSettings:
-        """Return the preset for targets that mostly stand: least jitter, later to believe in a motion."""
-        return cls(
-            models=(MotionModel(kind="standing", drift=2e-6, angular_drift=2e-5), _STANDING, _PUSHED, _TURNED, _WAVED),
-            sojourn_s=5.0,
-        )
+        """Return the preset for targets that mostly stand: the least restless velocity, which a servo feeds forward."""
+        still = MotionModel(kind="standing", drift=2e-6, angular_drift=2e-5)
+        return cls(models=(still, _STEADY, _TURNED, _WAVED, _CARRIED, _SWUNG), sojourn_s=10.0)
 
     @classmethod
     def responsive(cls) -> TrackerSettings:
-        """Return the preset for targets that mostly move: least lag, more jitter."""
-        return cls(models=(_PUSHED, _TURNED, _WAVED, _SWUNG), sojourn_s=1.0)
+        """Return the preset for targets that are shaken: it also believes in accelerations of 10 m/s^2."""
+        return cls(models=(_STANDING, _STEADY, _TURNED, _WAVED, _CARRIED, _SWUNG, _SHAKEN), sojourn_s=0.5)
 
     @classmethod
     def named(cls, preset: Preset) -> TrackerSettings:

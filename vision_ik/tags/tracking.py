@@ -28,7 +28,7 @@ from vision_ik.tags.tracker_settings import TrackerSettings
 from vision_ik.transforms import Transform, log_rotation
 from vision_ik.types import Floats, PoseEstimate, Target
 
-_ASSUMED_FRAMES, _MEASURED_FRAMES = 3, 30
+_ASSUMED_FRAMES, _MEASURED_FRAMES = 0.5, 30
 """An assumed corner noise counts like so many frames, one that was measured in the picture like so many."""
 _NOISE_FRAMES = 60
 """Frames over which the corner noise is averaged."""
@@ -40,6 +40,12 @@ _NO_BARRIER = 6.0
 """Misfit halfway between the planar solutions, beyond the better one's, below which they are one broad pose."""
 _APART = 9.0
 """Squared Mahalanobis distance of a planar solution from the track from which it counts as another pose."""
+_BROAD = 4.0
+"""Rotation uncertainty, over what the ambiguity may leave, from which a target is not reported yet."""
+_BIAS_EDGE = 20.0
+"""[px] Edge of the tags for which the corner bias is told; it falls with the square of the edge."""
+_CROSSED = 0.1
+"""[rad] Between solutions so near to each other a track that began between them may have gone to either."""
 _HISTORY = 64
 """States kept for questions about the past."""
 
@@ -99,6 +105,8 @@ class TargetTracker:
         self._camera_covariance = camera_covariance
         self._T_camera_tag = Transform.identity()
         self._tracks: list[_Track] = []
+        self._began_broad = False
+        """Whether the track began as one pose between two solutions, and was not held against the other one since."""
         self._history: deque[MotionState] = deque(maxlen=_HISTORY)
         self._settled = False
         self._last_seen = -np.inf
@@ -168,12 +176,12 @@ class TargetTracker:
         return leader.outcome
 
     def distance(self, estimate: PoseEstimate, T_base_camera: Transform) -> float:
-        """Return the share of good estimates of this target that lie nearer to the prediction than this one; 0 to 1.
+        """Return how far an estimate lies from what is predicted: its squared Mahalanobis distance over the gate's.
 
-        It tells whose estimate this is when two tags share an id. 1 when nothing is tracked.
+        At most 1 is this target's, as far as this estimate tells; infinity when nothing is tracked.
         """
         if not self._tracks or estimate.timestamp - self._last_seen > self.settings.lost_after_s:
-            return 1.0
+            return np.inf
         seen = Sighting(estimate, T_base_camera, self._noise_ratio)
         nearest = np.inf
         for track in self._tracks:
@@ -226,6 +234,7 @@ class TargetTracker:
             best = min(misfits)
             self._measure_noise(seen, best)
         broad = self._between(seen, min(misfits))
+        self._began_broad = broad is not None
         if broad is not None:
             self._tracks = [broad]
         else:
@@ -326,8 +335,12 @@ class TargetTracker:
         w = log_rotation(leader.bank.state.R.T @ pose.rotation)
         if float(w @ np.linalg.solve(leader.bank.state.P[3:6, 3:6], w)) < _APART:
             return
+        behind = s.decided
+        if self._began_broad:  # so that which side it settled on was not decided by much
+            behind = min(behind, 0.5 * float(w @ w) / _CROSSED**2)
+            self._began_broad = False
         bank = leader.bank.turned(np.array(pose.rotation), seen.covariance(far)[3:, 3:], self._turning_s)
-        self._tracks.append(_Track(bank=bank, cost=leader.cost + 2.0 * s.decided, outcome=UpdateOutcome.ACCEPTED))
+        self._tracks.append(_Track(bank=bank, cost=leader.cost + 2.0 * behind, outcome=UpdateOutcome.ACCEPTED))
 
     def _ambiguity(self) -> Floats:
         """Return the (6, 6) spread of the other hypotheses about the first, base axes."""
@@ -361,7 +374,8 @@ class TargetTracker:
         self._last_seen = seen.timestamp
         self._T_camera_tag = seen.T_camera_tag
         self._history.append(self._tracks[0].bank.state)
-        self._settled = self._settled or self.doubt_rad <= self.settings.settled_rad
+        broad = float(np.trace(self._tracks[0].bank.state.P[3:6, 3:6])) > (_BROAD * self.settings.settled_rad) ** 2
+        self._settled = self._settled or (self.doubt_rad <= self.settings.settled_rad and not broad)
 
     def _learn_noise(self, seen: Sighting, fit: PoseQuadratic, solution: int) -> None:
         s = self.settings
@@ -370,7 +384,7 @@ class TargetTracker:
         misfit = unconstrained_misfit(fit) if seen.dimension > 6 else seen.misfit(solution, s.pixel_sigma)
         self._measure_noise(seen, misfit)
         if seen.sigma > 0.0:
-            stated = (s.corner_bias / seen.sigma) ** 2
+            stated = (s.corner_bias * (_BIAS_EDGE / max(seen.edge, 1.0)) ** 2 / seen.sigma) ** 2
             self._bias_share = stated / self._noise_ratio
             # The quadratic form is by the noise believed; the bias is part of the noise stated.
             self._bias = self._bias_share * to_base_axes(fit.rotation, covariance_of(fit))
