@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tags_bundles import LENS, SIZE, around, cube, detection, sheet, sighted
@@ -11,7 +13,7 @@ from vision_ik.errors import CalibrationError
 from vision_ik.tags import estimate_board_pose
 from vision_ik.tags.boards import detect_board
 from vision_ik.tags.bundle_learning import LearnedBundle, learn_bundle
-from vision_ik.tags.bundles import consistent_tags
+from vision_ik.tags.bundles import consistent_tags, corner_sigmas
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, TagBundle, TagDetection
 
@@ -45,6 +47,15 @@ def test_a_loose_tag_with_an_id_of_the_bundle_is_left_out(bundle: TagBundle, rng
         loose = detection(seen[0].tag_id, seen[0].corners + np.array([40.0, 25.0]))
         assert consistent_tags([loose, *seen], bundle, LENS) == seen
         assert consistent_tags([loose, *seen[1:]], bundle, LENS) == seen[1:]
+
+
+def test_corners_that_were_not_measured_weigh_little_beside_those_that_were() -> None:
+    corners = np.array([[20.0, 20], [60, 20], [60, 60], [20, 60]])
+    sure = replace(detection(0, corners), covariance=np.eye(8) * 0.01)
+    assert corner_sigmas([detection(0, corners), detection(1, corners)]) is None
+    mixed = corner_sigmas([sure, detection(1, corners)])
+    assert mixed is not None
+    np.testing.assert_allclose(mixed, [0.1] * 4 + [1.0] * 4)
 
 
 def test_a_bundle_is_not_found_where_none_of_its_tags_is() -> None:
