@@ -69,11 +69,12 @@ def gather(
     """
     with open_camera(source, settings=settings) as camera:
         stored = isinstance(camera, ImageCamera)
+        unreadable: dict[str, str] = {}
         looked = LensPictures(board, thorough=stored)
         if camera.live:
             _film_live(camera, looked, count, stage)
         else:
-            _look_at_all(camera, looked, stage)
+            unreadable = _look_at_all(camera, looked, stage)
     if not looked.taken:
         raise CalibrationError(f"{source} gave no picture.", "Check the source with `vision-ik doctor`.")
     pictures, left_out, size = of_one_size(looked.taken)
@@ -87,24 +88,27 @@ def gather(
         pictures=pictures,
         size=size,
         board=board if isinstance(shown, TagBundle) else shown,
-        left_out=left_out,
+        left_out=left_out | unreadable,
         remarks=looked.remarks,
     )
 
 
-def _look_at_all(camera: Camera, looked: LensPictures, stage: console.Stage) -> None:
+def _look_at_all(camera: Camera, looked: LensPictures, stage: console.Stage) -> dict[str, str]:
+    """Look at every picture; return why pictures of a folder cannot be read, by their names."""
     paths = camera.paths if isinstance(camera, ImageCamera) else None
+    unreadable: dict[str, str] = {}
     while not camera.ended:
         try:
             frame = camera.read(timeout=1.0)
-        except FrameReadError as error:
+        except FrameReadError:
             if paths is None:
                 raise
-            stage.update(f"left out: {error.cause}")
+            unreadable[paths[len(looked.taken) + len(unreadable)].name] = "it cannot be read"
             continue
         if frame is not None:
             looked.look(frame, f"frame {frame.index}" if paths is None else paths[frame.index].name)
             _tell(stage, looked, None if paths is None else len(paths))
+    return unreadable
 
 
 def _film_live(camera: Camera, looked: LensPictures, count: int, stage: console.Stage) -> None:
