@@ -8,7 +8,7 @@ import numpy as np
 
 from calibration import batch
 from vision_ik.errors import CalibrationError
-from vision_ik.types import BoardDetection, Floats
+from vision_ik.types import Board, BoardDetection, Chessboard, Floats
 
 MIN_VIEWS = 3
 MIN_CORNERS = 4
@@ -55,6 +55,20 @@ def check_detection(detection: BoardDetection, name: str) -> None:
         size = float(np.ptp(board, axis=0).max())
         cause = f"The board measures {size:.0f} m in view {name}: its points look like millimetres."
         raise CalibrationError(cause, "Give board points in metres (divide by 1000).", view=name)
+
+
+def check_frame(board: Board | None) -> None:
+    """Refuse a board whose frame turns with the picture: its pose means something else in each view.
+
+    Raises:
+        CalibrationError: It is a chessboard that half a turn maps to itself.
+    """
+    if isinstance(board, Chessboard) and board.symmetric:
+        raise CalibrationError(
+            f"Half a turn maps a chessboard of {board.columns}x{board.rows} squares to itself: which way up it is "
+            "cannot be seen.",
+            "Use one with an odd sum of columns and rows, or a ChArUco board; for a lens alone this one is good.",
+        )
 
 
 def check_count(views: int) -> None:

@@ -61,6 +61,7 @@ def calibrate_hand_eye(
             what is missing.
     """
     _check_arguments(mount, pixel_sigma, arm_sigma)
+    checks.check_frame(board)
     checks.check_count(len(views))
     names = [view.name or str(i) for i, view in enumerate(views)]
     flanges = _stack([view.flange.matrix for view in views])
