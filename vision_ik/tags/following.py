@@ -223,7 +223,8 @@ class TagFollower:
         for track in same:
             if not track.missed and _one(track.last, detection):
                 if track.last.tracked:
-                    self._settle(track, detection, frame)
+                    # From where its print lies: a detector may take the rim of the cover for the marker's edge.
+                    self._lay(track, frame, track.last.corners, detection)
                 return
         if any(_covers(track, detection) for track in self._tracks):
             return  # what is visible there belongs to another marker: a misread cover
