@@ -82,4 +82,9 @@ def _enough(points: Floats) -> bool:
 
 
 def _kept(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
-    return replace(detection, points_board=detection.points_board[keep], points_image=detection.points_image[keep])
+    return replace(
+        detection,
+        points_board=detection.points_board[keep],
+        points_image=detection.points_image[keep],
+        sigma=None if detection.sigma is None else detection.sigma[keep],
+    )

@@ -31,6 +31,9 @@ def test_misread_corners_are_dropped_and_only_they(rng: np.random.Generator) -> 
     kept = without_misread(detection(pixels, seen.points_board), LENS)
     np.testing.assert_array_equal(kept.points_board, np.delete(seen.points_board, [3, 40], axis=0))
     assert without_misread(seen, LENS) is seen
+    sigma = np.linspace(0.1, 0.2, len(pixels))
+    sure = BoardDetection(points_board=seen.points_board, points_image=pixels, timestamp=0.0, sigma=sigma)
+    np.testing.assert_array_equal(without_misread(sure, LENS).sigma, np.delete(sigma, [3, 40]))
 
 
 def test_the_views_decide_between_chess_and_marker_corners(rng: np.random.Generator) -> None:
