@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vision_ik.errors import TagError
 from vision_ik.tags.corners import refine_markers
@@ -15,6 +16,7 @@ from vision_ik.tags.families import TagFamily, find_family
 from vision_ik.tags.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
 from vision_ik.tags.pictures import is_convex_quad, noise_level, to_gray
 from vision_ik.tags.readers import AprilTagReader, OpenCvReader, Reader, Sighting, SoftReader, merged
+from vision_ik.tags.reading import AGREEMENT, CODE, Codebook, read_quads
 from vision_ik.types import Floats, Frame, Image, TagDetection
 
 Backend = Literal["soft", "apriltag", "opencv"]
@@ -27,6 +29,9 @@ _MARGIN = 0.35
 """Width of the rim around a predicted marker that is looked at too, in its longest edge."""
 _LEAST_MARGIN = 10.0
 """[px] Of that rim."""
+_LOSS, _LOSS_BENT = 0.03, 0.2
+"""Of the agreement between cells and code by which refined corners may read worse than rough ones; more where the
+lens bends lines, as cells are looked for along straight ones."""
 _ENOUGH_PX = 40.0
 """[px] Shortest edge of a marker whose outline is found as well in a smaller picture."""
 
@@ -73,6 +78,7 @@ class TagDetector:
         limit = found.max_hamming if max_hamming is None else max_hamming
         self._reader = _reader(found, self.backend, limit, min_margin)
         self._patterns = found.dictionary.patterns if found.dictionary else None
+        self._book = Codebook.of(found.dictionary) if found.dictionary else None
 
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice.
@@ -126,14 +132,29 @@ class TagDetector:
         if self._patterns is None or not sightings:
             return [self._detection(s, s.corners, None, frame.timestamp) for s in sightings]
         lens = None if frame.intrinsics.approximate else frame.intrinsics
+        rough = np.stack([s.corners for s in sightings])
         cells = [np.pad(self._patterns[s.tag_id] * np.uint8(255), 1) for s in sightings]
-        moved = refine_markers(gray, np.stack([s.corners for s in sightings]), cells, lens)
-        table = zip(sightings, moved.corners, moved.covariance, moved.refined, strict=True)
+        moved = refine_markers(gray, rough, cells, lens)
+        loss = _LOSS if lens is None or not np.any(lens.distortion) else _LOSS_BENT
+        kept = moved.refined & self._still_read(gray, sightings, rough, moved.corners, loss)
+        table = zip(sightings, np.where(kept[:, None, None], moved.corners, rough), moved.covariance, kept, strict=True)
         return [
-            self._detection(s, quad, covariance if refined else None, frame.timestamp)
-            for s, quad, covariance, refined in table
+            self._detection(s, quad, covariance if good else None, frame.timestamp)
+            for s, quad, covariance, good in table
             if is_convex_quad(quad)
         ]
+
+    def _still_read(
+        self, gray: Image, sightings: list[Sighting], rough: Floats, moved: Floats, loss: float
+    ) -> NDArray[np.bool_]:
+        """Return which markers are read as well (N,) where their corners were moved to; elsewhere edges misled."""
+        if self._book is None or not np.isfinite(moved).all():
+            return np.asarray(np.isfinite(moved).all(axis=(1, 2)), dtype=np.bool_)
+        ids = np.array([s.tag_id for s in sightings])
+        before, after = (read_quads(gray, quads, self._book) for quads in (rough, moved))
+        well_before = np.where(before[:, CODE] == ids, before[:, AGREEMENT], -1.0)
+        well_after = np.where(after[:, CODE] == ids, after[:, AGREEMENT], -1.0)
+        return np.asarray(well_after >= well_before - loss, dtype=np.bool_)
 
     def _detection(
         self, sighting: Sighting, corners: Floats, covariance: Floats | None, timestamp: float
@@ -168,6 +189,8 @@ class _Search:
     def in_regions(self, predicted: Mapping[int, Floats]) -> None:
         """Climb the ladder around the places where markers are predicted."""
         for number, rung in enumerate(REGION_RUNGS):
+            if not self._suits(rung):
+                continue
             seen = {s.tag_id for s in self.sightings}
             regions = {i: _region(corners, self.gray) for i, corners in predicted.items() if i not in seen}
             looks = {i: (_sized(rung, predicted[i]), box) for i, box in regions.items() if box is not None}
@@ -182,12 +205,15 @@ class _Search:
         """Climb the ladder with the whole frame."""
         everywhere = slice(None), slice(None)
         for number, rung in enumerate(rungs):
-            if self.is_complete() or (rung.tone == "levels" and not self.reader.reads_cuts):
+            if self.is_complete() or not self._suits(rung):
                 continue
             pixels = cost(rung, self.gray)
             if self.meter.allows(pixels):
                 self.meter.count(pixels)
                 self._look(rung, everywhere, expected=None, thorough=number > 0)
+
+    def _suits(self, rung: Rung) -> bool:
+        return self.reader.reads_cuts or rung.tone != "levels"
 
     def _look(self, rung: Rung, box: tuple[slice, slice], *, expected: int | None, thorough: bool) -> None:
         if self._noise is None:
