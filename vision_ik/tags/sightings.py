@@ -133,6 +133,18 @@ def covariance_of(fit: PoseQuadratic) -> Floats:
     return to_tag_axes(fit.rotation, _inverse(information))
 
 
+def widened(fit: PoseQuadratic, position: float, rotation: float) -> PoseQuadratic:
+    """Return a measurement with more noise: ``position`` [m] and ``rotation`` [rad] standard deviation on each axis."""
+    noise = np.repeat((position**2, rotation**2), 3)
+    weaker = np.linalg.solve(np.eye(6) + fit.information * noise, np.column_stack([fit.information, fit.slope]))
+    information = np.asarray(0.5 * (weaker[:, :6] + weaker[:, :6].T), dtype=np.float64)
+    # What is left of the misfit at the best pose stays; the way there costs less.
+    best = fit.misfit - float(fit.slope @ np.linalg.solve(fit.information, fit.slope))
+    slope = np.array(weaker[:, 6], dtype=np.float64)
+    misfit = best + float(slope @ np.linalg.solve(information, slope))
+    return PoseQuadratic(fit.position, fit.rotation, information, slope, misfit)
+
+
 def unconstrained_misfit(fit: PoseQuadratic) -> float:
     """Return the squared residual that is left at the pose which fits the measurement best."""
     information = fit.information.copy()

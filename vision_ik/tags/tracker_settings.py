@@ -52,6 +52,10 @@ class TrackerSettings:
     """[px] Corner error that stays the same from frame to frame, so that it does not average out, of a tag whose
     edges are 20 px long; it falls with the square of the length."""
 
+    camera_lag: float = 0.1
+    """Share of the camera's own motion since the last frame by which its pose may be wrong: time stamps of frames and
+    of the arm's posture never agree fully."""
+
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("A tracker needs at least one motion model.")

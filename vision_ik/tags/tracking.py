@@ -23,6 +23,7 @@ from vision_ik.tags.sightings import (
     covariance_of,
     midway,
     unconstrained_misfit,
+    widened,
 )
 from vision_ik.tags.tracker_settings import TrackerSettings
 from vision_ik.transforms import Transform, log_rotation
@@ -114,6 +115,10 @@ class TargetTracker:
         self._rejected = 0
         self._stray: Transform | None = None
         """T_base_tag of the newest estimate when it was rejected."""
+        self._T_base_camera: Transform | None = None
+        """Of the newest estimate."""
+        self._camera_noise = (0.0, 0.0)
+        """[m, rad] On the tag's pose, from a camera that moves."""
         self._noise_frames = 0
         self._noise_ratio = 1.0
         """Variance of the corners' noise, as their fit shows it, over the one stated."""
@@ -158,6 +163,7 @@ class TargetTracker:
         self._newest = estimate.timestamp
         seen = Sighting(estimate, T_base_camera, self._noise_ratio)
         self._lens = np.zeros((6, 6)) if estimate.lens_covariance is None else estimate.lens_covariance
+        self._camera_noise = self._camera_moved(seen)
         lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
         if not self._tracks or lost or self._jumped(seen):
             return self._start(seen)
@@ -277,7 +283,8 @@ class TargetTracker:
             track.cost += 2.0 * self.settings.decided
             track.outcome = UpdateOutcome.REJECTED
             return
-        fit, solution = found
+        raw, solution = found
+        fit = raw if self._camera_noise == (0.0, 0.0) else widened(raw, *self._camera_noise)
         distance, likelihood = track.bank.correct(fit, gate)
         if distance > gate:
             # Pays what an estimate at the gate would, and some: an outlier shall not decide.
@@ -289,7 +296,7 @@ class TargetTracker:
             track.cost += self._bounded(seen.misfit(solution, self.settings.pixel_sigma))
         track.outcome = UpdateOutcome.FLIPPED if solution else UpdateOutcome.ACCEPTED
         if track is self._tracks[0]:
-            self._learn_noise(seen, fit, solution)
+            self._learn_noise(seen, raw, solution)
 
     def _weigh(self) -> None:
         """Put the likeliest hypothesis first, drop those that are out of the question or no other than the first."""
@@ -366,6 +373,14 @@ class TargetTracker:
             return False
         from_track = self._tracks[0].bank.state.predicted(seen.timestamp).pose.distance_to(seen.poses[0])[0]
         return seen.poses[0].distance_to(self._stray)[0] < _CONFIRMED * from_track
+
+    def _camera_moved(self, seen: Sighting) -> tuple[float, float]:
+        """Return the noise [m, rad] that a moving camera puts on the tag's pose; also notes where the camera is."""
+        before, self._T_base_camera = self._T_base_camera, seen.T_base_camera
+        if before is None:
+            return 0.0, 0.0
+        m, rad = (self.settings.camera_lag * way for way in before.distance_to(seen.T_base_camera))
+        return m + rad * float(np.linalg.norm(seen.T_camera_tag.translation)), rad
 
     # -- bookkeeping ----------------------------------------------------------
 
