@@ -19,7 +19,7 @@ import numpy as np
 
 from vision_ik.tags.motion_kernels import correct_all, mix, most_likely, predict_all
 from vision_ik.tags.pose_filter import SPEED, N, add_noise, advance
-from vision_ik.transforms import Transform
+from vision_ik.transforms import Transform, log_rotation
 from vision_ik.types import Floats
 
 
@@ -132,6 +132,11 @@ class MotionState:
     def covariance(self) -> Floats:
         """(6, 6) of the pose, right perturbation, (v, w) [m, rad]."""
         return to_tag_axes(self.R, self.P[:6, :6])
+
+    def is_same(self, other: MotionState) -> bool:
+        """Return whether the poses are nearer to each other than their uncertainty."""
+        e = np.concatenate([other.x[:3] - self.x[:3], log_rotation(self.R.T @ other.R)])
+        return float(e @ np.linalg.solve(self.P[:6, :6] + other.P[:6, :6], e)) < 1.0
 
     def predicted(self, timestamp: float) -> MotionState:
         """Return the state at a later time [s]; itself at earlier ones."""

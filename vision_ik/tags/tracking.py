@@ -15,6 +15,7 @@ from enum import Enum
 
 import numpy as np
 
+from vision_ik.tags.corner_noise import CornerNoise
 from vision_ik.tags.motion_bank import Models, MotionBank, MotionState, PoseQuadratic, to_base_axes
 from vision_ik.tags.sightings import (
     Sighting,
@@ -29,12 +30,6 @@ from vision_ik.tags.tracker_settings import TrackerSettings
 from vision_ik.transforms import Transform, log_rotation
 from vision_ik.types import Floats, PoseEstimate, Target
 
-_ASSUMED_FRAMES, _MEASURED_FRAMES = 0.5, 30
-"""An assumed corner noise counts like so many frames, one that was measured in the picture like so many."""
-_NOISE_FRAMES = 60
-"""Frames over which the corner noise is averaged."""
-_BLUNDER = 16.0
-"""Largest misfit, per two degrees of freedom, that one frame adds to the measured noise."""
 _CONFIRMED = 0.3
 """Distance of an estimate from the rejected one before it, over that from the track, below which it confirms it."""
 _NO_BARRIER = 6.0
@@ -43,8 +38,6 @@ _APART = 9.0
 """Squared Mahalanobis distance of a planar solution from the track from which it counts as another pose."""
 _BROAD = 4.0
 """Rotation uncertainty, over what the ambiguity may leave, from which a target is not reported yet."""
-_BIAS_EDGE = 20.0
-"""[px] Edge of the tags for which the corner bias is told; it falls with the square of the edge."""
 _CROSSED = 0.1
 """[rad] Between solutions so near to each other a track that began between them may have gone to either."""
 _HISTORY = 64
@@ -119,15 +112,11 @@ class TargetTracker:
         """Of the newest estimate."""
         self._camera_noise = (0.0, 0.0)
         """[m, rad] On the tag's pose, from a camera that moves."""
-        self._noise_frames = 0
-        self._noise_ratio = 1.0
-        """Variance of the corners' noise, as their fit shows it, over the one stated."""
+        self._noise = CornerNoise(s)
         self._bias = np.zeros((6, 6))
         """Covariance of the pose, base axes, from corner errors that are the same in each frame."""
         self._lens = np.zeros((6, 6))
         """Covariance of the pose, tag's axes, from the uncertainty of the lens."""
-        self._bias_share = 0.0
-        """Variance of these errors over that of the corners' noise."""
 
     @property
     def last_seen(self) -> float:
@@ -161,7 +150,7 @@ class TargetTracker:
         if estimate.timestamp <= self._newest:
             return UpdateOutcome.IGNORED
         self._newest = estimate.timestamp
-        seen = Sighting(estimate, T_base_camera, self._noise_ratio)
+        seen = Sighting(estimate, T_base_camera, self._noise.ratio)
         self._lens = np.zeros((6, 6)) if estimate.lens_covariance is None else estimate.lens_covariance
         self._camera_noise = self._camera_moved(seen)
         lost = estimate.timestamp - self._last_seen > self.settings.lost_after_s
@@ -188,7 +177,7 @@ class TargetTracker:
         """
         if not self._tracks or estimate.timestamp - self._last_seen > self.settings.lost_after_s:
             return np.inf
-        seen = Sighting(estimate, T_base_camera, self._noise_ratio)
+        seen = Sighting(estimate, T_base_camera, self._noise.ratio)
         nearest = np.inf
         for track in self._tracks:
             bank = track.bank.copy()
@@ -236,9 +225,8 @@ class TargetTracker:
         self._stray, self._rejected, self._settled = None, 0, False
         self._history.clear()
         misfits = [seen.misfit(k, s.pixel_sigma) for k in range(len(seen.poses))]
-        if not self._noise_frames:
-            best = min(misfits)
-            self._measure_noise(seen, best)
+        if not self._noise.frames:
+            self._noise.learn(seen, min(misfits))
         broad = self._between(seen, min(misfits))
         self._began_broad = broad is not None
         if broad is not None:
@@ -308,7 +296,9 @@ class TargetTracker:
             self._settled = False
         kept = [leader]
         for track in self._tracks[1:]:
-            if self._lead_over(track) <= 1.2 * self.settings.decided and not _same(leader.bank.state, track.bank.state):
+            if self._lead_over(track) <= 1.2 * self.settings.decided and not leader.bank.state.is_same(
+                track.bank.state
+            ):
                 kept.append(track)
         self._tracks = kept
         least = leader.cost
@@ -321,7 +311,7 @@ class TargetTracker:
         Over n frames the mean of a corner error has the variance sigma^2 / n + bias^2, not sigma^2 / n.
         """
         lead = 0.5 * (track.cost - self._tracks[0].cost)
-        return lead / (1.0 + track.frames * self._bias_share)
+        return lead / (1.0 + track.frames * self._noise.bias_share)
 
     def _doubt(self, seen: Sighting) -> None:
         """Add the mirrored pose as a hypothesis where the picture allows it, far behind the first.
@@ -393,29 +383,9 @@ class TargetTracker:
         self._settled = self._settled or (self.doubt_rad <= self.settings.settled_rad and not broad)
 
     def _learn_noise(self, seen: Sighting, fit: PoseQuadratic, solution: int) -> None:
-        s = self.settings
-        if not seen.freedom:
-            return  # a board; how many corners it has is not told here
-        misfit = unconstrained_misfit(fit) if seen.dimension > 6 else seen.misfit(solution, s.pixel_sigma)
-        self._measure_noise(seen, misfit)
-        if seen.sigma > 0.0:
-            stated = (s.corner_bias * (_BIAS_EDGE / max(seen.edge, 1.0)) ** 2 / seen.sigma) ** 2
-            self._bias_share = stated / self._noise_ratio
-            # The quadratic form is by the noise believed; the bias is part of the noise stated.
-            self._bias = self._bias_share * to_base_axes(fit.rotation, covariance_of(fit))
-
-    def _measure_noise(self, seen: Sighting, misfit: float) -> None:
-        """Learn the corner noise from the misfit: four corners have two degrees of freedom more than a pose."""
-        if not seen.freedom:
-            return
-        s = self.settings
-        stated = seen.sigma or s.pixel_sigma
-        variance = min(misfit / seen.freedom, 0.5 * _BLUNDER) * self._noise_ratio
-        prior = _MEASURED_FRAMES if seen.measured else _ASSUMED_FRAMES
-        self._noise_frames += 1
-        gain = 1.0 / min(self._noise_frames + prior, _NOISE_FRAMES)
-        ratio = self._noise_ratio + gain * (variance - self._noise_ratio)
-        self._noise_ratio = max(ratio, (s.least_pixel_sigma / stated) ** 2)
+        misfit = unconstrained_misfit(fit) if seen.dimension > 6 else seen.misfit(solution, self.settings.pixel_sigma)
+        self._noise.learn(seen, misfit)
+        self._bias = self._noise.bias_share * to_base_axes(fit.rotation, covariance_of(fit))
 
     def _bounded(self, misfit: float) -> float:
         """Return the misfit of a frame, bounded so that it does not decide alone."""
@@ -428,9 +398,3 @@ class TargetTracker:
             return 0.0
         known = np.asarray(s.facing) / np.linalg.norm(s.facing)
         return float(np.arccos(np.clip(known @ R[:, 2], -1.0, 1.0)) / s.facing_sigma) ** 2
-
-
-def _same(a: MotionState, b: MotionState) -> bool:
-    """Return whether two hypotheses are one: nearer than their uncertainty."""
-    e = np.concatenate([b.x[:3] - a.x[:3], log_rotation(a.R.T @ b.R)])
-    return float(e @ np.linalg.solve(a.P[:6, :6] + b.P[:6, :6], e)) < 1.0
