@@ -86,5 +86,6 @@ def _kept(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
         detection,
         points_board=detection.points_board[keep],
         points_image=detection.points_image[keep],
+        marker_covariances=None,  # no longer four corners each
         sigma=None if detection.sigma is None else detection.sigma[keep],
     )

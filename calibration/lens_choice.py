@@ -19,6 +19,8 @@ _FOLD_ITERATIONS = 12
 """From the fit to all views, which is near."""
 _STANDARD_ERRORS = 1.0
 """By which a simpler model may be worse (the one-standard-error rule; Breiman et al., 1984)."""
+_FEW = 4
+"""Views, of which a difference must be twice as clear."""
 _SAME = 0.01
 """Relative difference of the squared error that is none in practice."""
 _FLOOR = 1e-3
@@ -153,8 +155,10 @@ def choose(
 def is_worse(held_out: Floats, best: Floats) -> bool:
     """Return whether held-out errors (N,) [px^2] are worse than others of the same views by more than chance."""
     ratio = np.log((held_out + _FLOOR**2) / (best + _FLOOR**2))
-    error = float(ratio.std(ddof=1)) / np.sqrt(len(ratio))
-    return float(ratio.mean()) > max(_STANDARD_ERRORS * error, _SAME)
+    n = len(ratio)
+    error = float(ratio.std(ddof=1)) / np.sqrt(n)
+    # Of a handful of views the scatter is hardly known, as Student's distribution says.
+    return float(ratio.mean()) > max(_STANDARD_ERRORS * (1.0 + (_FEW / n) ** 2) * error, _SAME)
 
 
 def _rms(fit: LensFit) -> float:

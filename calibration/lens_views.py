@@ -146,6 +146,7 @@ def without_misread(view: View, detection: BoardDetection, fit: LensFit) -> Boar
         detection,
         points_board=detection.points_board[kept],
         points_image=detection.points_image[kept],
+        marker_covariances=None,  # no longer four corners each
         sigma=None if sigma is None else sigma[kept],
     )
 
