@@ -24,6 +24,8 @@ from vision_ik.types import Floats, Image
 _PASSES = 4
 _MAX_MOVE = 4.0
 """[px] A corner that would move farther has lost its edges."""
+_MAX_MOVE_CELLS = 1.0
+"""[cells] The same on the way to the border of a large marker: one corner of a rough quad may be far off."""
 _LEAST_RISE = 2.0
 """[grey levels] Step across the border."""
 _SETTLED = 0.03
@@ -36,7 +38,7 @@ _BIAS = 0.014
 """[px] Standard deviation of what the pixels' scatter does not show of an edge, for each of its pixels."""
 _CORNER_FLOOR = 0.0015
 """[px] The same of a corner."""
-_CROWDED_FLOOR = 0.5
+_CROWDED_FLOOR = 0.45
 """[px] The same for a blur as wide as a cell, where the paper's surroundings show; falls with the cube of the blur."""
 _PRIOR = 20.0
 """Edges' worth of trust in the pixels' scatter, when the scatter of the edges says otherwise."""
@@ -89,7 +91,7 @@ def approach(gray: Image, quad: Floats, n: int, bend: Floats) -> float:
         for j in range(8):
             h[j] += step[j]
     _map_corners(h, bend, quad)
-    if not _farthest(quad, start) < _MAX_MOVE:
+    if not _farthest(quad, start) < max(_MAX_MOVE, _MAX_MOVE_CELLS * _least_cell(start, n)):
         return 0.0
     return polarity * _blur_of(width)
 
