@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from calibration.lens_views import shift
-from vision_ik.tags.boards import BoardFinder
-from vision_ik.tags.chessboards import detect_chessboard
+from vision_ik.tags.boards.chessboards import detect_chessboard
+from vision_ik.tags.boards.detection import BoardFinder
 from vision_ik.tags.pictures import to_gray
 from vision_ik.types import BoardDetection, Chessboard, Floats, Frame, Image, Layout
 

@@ -6,7 +6,10 @@ Names load on first use, so ``import vision_ik`` stays light.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vision_ik.kernel_cache import drop_stale_kernels
 
 if TYPE_CHECKING:
     from vision_ik.arms import open_arm as open_arm
@@ -64,6 +67,10 @@ _HOME = {
     "save_rig": "rig",
     "servo": "control",
 }
+
+_CHECKOUT = Path(__file__).parent.parent
+if (_CHECKOUT / "pyproject.toml").exists():
+    drop_stale_kernels(_CHECKOUT)
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -9,9 +9,9 @@ import pytest
 from tags_scene import BARREL, STRAIGHT, board_view, facing, frame_of, pixels
 
 from vision_ik.errors import TagError
-from vision_ik.tags.board_faults import explain_missing_board
-from vision_ik.tags.board_matching import Straightener, match
-from vision_ik.tags.boards import BoardFinder, detect_board
+from vision_ik.tags.boards.detection import BoardFinder, detect_board
+from vision_ik.tags.boards.faults import explain_missing_board
+from vision_ik.tags.boards.matching import Straightener, match
 from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Frame, TagDetection, TagGridBoard
 
 CHARUCO = CharucoBoard(columns=5, rows=4, square_m=0.03, marker_m=0.022)

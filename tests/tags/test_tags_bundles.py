@@ -11,9 +11,9 @@ from tags_scene import STRAIGHT, facing, frame_of, tag_view
 
 from vision_ik.errors import CalibrationError
 from vision_ik.tags import estimate_board_pose
-from vision_ik.tags.boards import detect_board
-from vision_ik.tags.bundle_learning import LearnedBundle, learn_bundle
-from vision_ik.tags.bundles import consistent_tags, corner_sigmas
+from vision_ik.tags.boards.bundle_learning import LearnedBundle, learn_bundle
+from vision_ik.tags.boards.bundles import consistent_tags, corner_sigmas
+from vision_ik.tags.boards.detection import detect_board
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, TagBundle, TagDetection
 

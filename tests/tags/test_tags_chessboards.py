@@ -10,7 +10,7 @@ from tags_scene import BARREL, FISHEYE, STRAIGHT, facing, view
 
 from vision_ik.errors import TagError
 from vision_ik.tags import detect_board, render_board
-from vision_ik.tags.chessboards import explain_missing_chessboard
+from vision_ik.tags.boards.chessboards import explain_missing_chessboard
 from vision_ik.tags.projection import project
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, Chessboard, Floats, Frame

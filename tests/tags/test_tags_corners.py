@@ -10,7 +10,7 @@ from tags_scene import BARREL, FISHEYE, STRAIGHT, facing
 from sim.lens import project
 from sim.stress import Conditions, shoot
 from sim.targets import tag_texture
-from vision_ik.tags.corners import refine_corners, refine_markers, refine_visible
+from vision_ik.tags.corners.refinement import refine_corners, refine_markers, refine_visible
 from vision_ik.tags.families import marker_cells
 from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics, Floats, Image, tag_corners

@@ -12,7 +12,7 @@ from tags_scene import BARREL, FISHEYE, STRAIGHT, facing, frame_of, library_imag
 
 from vision_ik.errors import TagError
 from vision_ik.tags import TagDetector, list_families, render_marker
-from vision_ik.tags.detector import Backend
+from vision_ik.tags.detection.detector import Backend
 from vision_ik.tags.pictures import noise_level
 from vision_ik.testing import detector_contract
 from vision_ik.types import CameraIntrinsics, Floats, tag_corners

@@ -10,8 +10,8 @@ import pytest
 from tags_scene import STRAIGHT, facing, frame_of, pixels, tag_view
 
 from vision_ik.tags import Budget, TagDetector, TemporalGate
-from vision_ik.tags.deblur import motion_path, without_motion
-from vision_ik.tags.detector import Backend
+from vision_ik.tags.detection.deblur import motion_path, without_motion
+from vision_ik.tags.detection.detector import Backend
 from vision_ik.types import CameraIntrinsics, Floats, Frame, TagDetection, tag_corners
 
 SIZE = 0.05

@@ -8,8 +8,8 @@ import pytest
 from tags_scene import BARREL, STRAIGHT, board_view, facing, frame_of, pixels
 
 from vision_ik.tags import estimate_board_pose
-from vision_ik.tags.boards import detect_board
-from vision_ik.tags.diamonds import find_diamonds
+from vision_ik.tags.boards.detection import detect_board
+from vision_ik.tags.boards.diamonds import find_diamonds
 from vision_ik.types import CameraIntrinsics, CharucoBoard, Floats
 
 IDS = (45, 7, 12, 30)

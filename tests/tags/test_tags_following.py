@@ -13,7 +13,7 @@ from tags_scene import facing
 from sim.stress import Conditions, Ellipse, clutter, lens_for, shoot
 from sim.targets import tag_texture
 from vision_ik.tags import TagDetector, TagFollower
-from vision_ik.tags.following import FollowSettings
+from vision_ik.tags.following.follower import FollowSettings
 from vision_ik.types import CameraIntrinsics, Detector, Floats, Frame, TagDetection, tag_corners
 
 SIZE = 0.1

@@ -9,7 +9,7 @@ from tags_scene import STRAIGHT, facing
 from sim.lens import project
 from sim.stress import Conditions, shoot
 from sim.targets import board_texture
-from vision_ik.tags.saddles import refine_saddles
+from vision_ik.tags.corners.saddles import refine_saddles
 from vision_ik.types import CharucoBoard, Floats, Image
 
 BOARD = CharucoBoard(columns=5, rows=4, square_m=0.03, marker_m=0.015)

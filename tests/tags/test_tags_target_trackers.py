@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vision_ik.tags import UpdateOutcome
-from vision_ik.tags.target_trackers import TargetTrackers
+from vision_ik.tags.tracking.trackers import TargetTrackers
 from vision_ik.transforms import Transform
 from vision_ik.types import PoseEstimate
 

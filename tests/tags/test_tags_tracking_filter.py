@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 from tags_scene import BARREL, facing, pixels
 
-from vision_ik.tags.pose_filter import N, add_noise, advance, correct, exp_so3, linearise, offset, shift, turn_between
 from vision_ik.tags.projection import pack_lens, project
+from vision_ik.tags.tracking.pose_filter import (
+    N,
+    add_noise,
+    advance,
+    correct,
+    exp_so3,
+    linearise,
+    offset,
+    shift,
+    turn_between,
+)
 from vision_ik.transforms import Transform, exp_rotation
 from vision_ik.types import Floats, tag_corners
 

@@ -12,8 +12,8 @@ from vision_ik.cameras import CameraSettings, open_camera
 from vision_ik.cameras.images import ImageCamera
 from vision_ik.cli import console
 from vision_ik.errors import CalibrationError, FrameReadError
-from vision_ik.tags.board_faults import explain_missing_board
-from vision_ik.tags.chessboards import explain_missing_chessboard
+from vision_ik.tags.boards.chessboards import explain_missing_chessboard
+from vision_ik.tags.boards.faults import explain_missing_board
 from vision_ik.types import Board, BoardDetection, Camera, Chessboard, TagBundle
 
 _MOVED_SHARE = 0.06

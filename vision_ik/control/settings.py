@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vision_ik.tags.tracking import TrackerSettings
+from vision_ik.tags.tracking.tracker import TrackerSettings
 from vision_ik.types import Floats
 
 

@@ -19,9 +19,9 @@ from sim.stress import CONDITIONS, Conditions, lens_for, random_pose, random_sho
 from sim.targets import board_texture
 from vision_ik.cli.benches import Figure, Level, Table, tell
 from vision_ik.cli.benches._vision_peers import Found, apriltag_detector, opencv_detector
-from vision_ik.tags.corners import refine_markers
+from vision_ik.tags.corners.refinement import refine_markers
+from vision_ik.tags.corners.saddles import refine_saddles
 from vision_ik.tags.families import marker_cells
-from vision_ik.tags.saddles import refine_saddles
 from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics, CharucoBoard, Floats, Image
 

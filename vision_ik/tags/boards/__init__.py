@@ -1,0 +1,1 @@
+"""Boards, bundles and diamonds: finding them, telling what is wrong with them, learning them."""

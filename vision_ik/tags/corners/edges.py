@@ -1,0 +1,251 @@
+"""Compiled edge fits of the corner refinement: what pixels make of a step, and where a step is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vision_ik.tags.corners.maps import compiled, solve
+from vision_ik.types import Floats, Image
+
+_CHANCE = 0.2
+"""Correlation of neighbouring residuals that is not taken for more than chance."""
+TABLE = 73
+"""Entries of the step's table."""
+_SAME_BLUR, _SAME_PAPER = 0.02, 1e-3
+"""Weights of the expectation that an edge has the marker's blur, and that the paper goes on."""
+_TABLE_REACH = 4.0
+"""[sigma] Half length of the table, beside the pixel's own width; beyond it the step is over."""
+
+
+@compiled
+def _phi(x: float) -> tuple[float, float]:
+    """Return the normal distribution and its density at x."""
+    return 0.5 * math.erfc(-0.7071067811865476 * x), 0.3989422804014327 * math.exp(-0.5 * x * x)
+
+
+@compiled
+def tabulate_step(sigma: float, nx: float, ny: float, table: Floats) -> None:
+    """Write the pixels' answer to a step, its slope and its derivative by the logarithm of sigma.
+
+    A pixel is the mean over its square of the step blurred by a Gaussian: with the square
+    seen along the normal (nx, ny) as two boxes of widths |nx| and |ny|, the answer is the
+    second difference of the second integral of the distribution.
+    """
+    a, b = max(abs(nx), 0.02), max(abs(ny), 0.02)
+    reach = _TABLE_REACH * sigma + 0.5 * (a + b)
+    pitch = 2.0 * reach / (TABLE - 1)
+    table[TABLE, 0], table[TABLE, 1] = reach, 1.0 / pitch
+    half = (0.5 * (a + b), 0.5 * (a - b), 0.5 * (b - a), -0.5 * (a + b))
+    for i in range(TABLE):
+        d = i * pitch - reach
+        s0 = s1 = s2 = 0.0
+        for k in range(4):
+            x = d + half[k]
+            sign = 1.0 if k == 0 or k == 3 else -1.0
+            P, p = _phi(x / sigma)
+            s0 += sign * 0.5 * ((x * x + sigma * sigma) * P + x * sigma * p)
+            s1 += sign * (x * P + sigma * p)
+            s2 += sign * P
+        ab = a * b
+        table[i, 0] = s0 / ab
+        table[i, 1] = s1 / ab
+        table[i, 2] = sigma * sigma * s2 / ab
+
+
+@compiled
+def _lookup(table: Floats, d: float, out: Floats) -> None:
+    """Write step, slope and width derivative at distance ``d`` [px]."""
+    reach = table[TABLE, 0]
+    if d <= -reach:
+        out[0] = out[1] = out[2] = 0.0
+    elif d >= reach:
+        out[0], out[1], out[2] = 1.0, 0.0, 0.0
+    else:
+        f = (d + reach) * table[TABLE, 1]
+        i = min(int(f), TABLE - 2)
+        f -= i
+        for k in range(3):
+            out[k] = table[i, k] + f * (table[i + 1, k] - table[i, k])
+
+
+@compiled
+def fit_edge(
+    gray: Image,
+    frame: Floats,
+    cross: Floats,
+    white: Floats,
+    table: Floats,
+    cross_table: Floats,
+    before: float,
+    after: float,
+    low: float,
+    high: float,
+    start: float,
+    end: float,
+    mixed: bool,
+    cov: float,
+    paper: float,
+    kept: Floats,
+    out: Floats,
+) -> int:
+    """Fit level, contrast, width and place of one straight edge to the pixels around it.
+
+    Linear least squares of grey = level + contrast pattern + ... about the expected place, with the
+    neighbouring edges, which move with it.
+
+    Args:
+        gray: Picture.
+        frame: From :func:`_place`.
+        cross: Normal (2) of the lines that cross the edge at its ends.
+        white: (4, 3) cells around: two before and two after the edge, by three along it; 1 white.
+        table: Of the step across the edge.
+        cross_table: Of the steps along it.
+        before: Distance of the line before [px].
+        after: Distance of the line after [px].
+        low: Reach before [px].
+        high: Reach after [px].
+        start: Left out at the start [px].
+        end: Left out at the end [px].
+        mixed: Whether what lies beside the edge's ends shows in it.
+        cov: Covariance of the blur across and along [px^2].
+        paper: Where the marker's paper may end [px], negative before the edge, 0 for edges inside; what lies beyond
+            may have any grey, and its blur is fitted too.
+        kept: (P, 6) room for what the fit saw, to tell whether residuals are alike among neighbours; P = 0 for no.
+        out: contrast, offset [px], its variance for a noise of 1 [px^2], residual variance,
+            change of log sigma, and its information for a noise of 1.
+
+    Returns:
+        Number of pixels, 0 where the edge cannot be fitted.
+    """
+    height, width = gray.shape
+    cx, cy, nx, ny, half, tx, ty = frame[0], frame[1], frame[2], frame[3], frame[4], frame[7], frame[8]
+    mx, my = cross[0], cross[1]
+    ends = half * (tx * mx + ty * my)
+    t0, t1 = -half + start, half - end
+    M = np.zeros((5, 5))
+    b = np.zeros(5)
+    total = 0.0
+    count = 0
+    F0, F1, F2, G0, G1 = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
+    values, slopes, spreads = np.empty(3), np.empty(3), np.empty(3)
+    c0, c1, c2 = white[1, 1] - white[0, 1], white[2, 1] - white[1, 1], white[3, 1] - white[2, 1]
+    # Corners of the window bound its rows.
+    ymin, ymax = 1e9, -1e9
+    for t in (t0, t1):
+        for s in (-low, high):
+            y = cy + t * ty + s * ny
+            ymin, ymax = min(ymin, y), max(ymax, y)
+    for row in range(max(math.ceil(ymin), 0), min(math.floor(ymax), height - 1) + 1):
+        v = row - cy
+        # Columns where -low <= n.p <= high and t0 <= t.p <= t1.
+        left, right = -1e9, 1e9
+        if abs(nx) > 1e-9:
+            p, q = (-low - v * ny) / nx, (high - v * ny) / nx
+            left, right = max(left, min(p, q)), min(right, max(p, q))
+        elif not -low <= v * ny <= high:
+            continue
+        if abs(tx) > 1e-9:
+            p, q = (t0 - v * ty) / tx, (t1 - v * ty) / tx
+            left, right = max(left, min(p, q)), min(right, max(p, q))
+        elif not t0 <= v * ty <= t1:
+            continue
+        for column in range(max(math.ceil(cx + left), 0), min(math.floor(cx + right), width - 1) + 1):
+            d = (column - cx) * nx + v * ny
+            _lookup(table, d, F1)
+            if mixed:
+                _lookup(table, d + before, F0)
+                _lookup(table, d - after, F2)
+                e = (column - cx) * mx + v * my
+                _lookup(cross_table, e + ends, G0)
+                _lookup(cross_table, e - ends, G1)
+                for k in range(3):
+                    d0 = white[1, k] - white[0, k]
+                    d1 = white[2, k] - white[1, k]
+                    d2 = white[3, k] - white[2, k]
+                    values[k] = white[0, k] + d0 * F0[0] + d1 * F1[0] + d2 * F2[0]
+                    slopes[k] = d0 * F0[1] + d1 * F1[1] + d2 * F2[1]
+                    spreads[k] = d0 * F0[2] + d1 * F1[2] + d2 * F2[2]
+                s0 = values[0] + (values[1] - values[0]) * G0[0] + (values[2] - values[1]) * G1[0]
+                s2 = slopes[0] + (slopes[1] - slopes[0]) * G0[0] + (slopes[2] - slopes[1]) * G1[0]
+                s1 = spreads[0] + (spreads[1] - spreads[0]) * G0[0] + (spreads[2] - spreads[1]) * G1[0]
+                s0 += cov * ((slopes[1] - slopes[0]) * G0[1] + (slopes[2] - slopes[1]) * G1[1])
+            else:
+                s0, s2, s1 = c1 * F1[0], c1 * F1[1], c1 * F1[2]
+                if c0 != 0.0:
+                    _lookup(table, d + before, F0)
+                    s0, s2, s1 = s0 + c0 * F0[0], s2 + c0 * F0[1], s1 + c0 * F0[2]
+                if c2 != 0.0:
+                    _lookup(table, d - after, F2)
+                    s0, s2, s1 = s0 + c2 * F2[0], s2 + c2 * F2[1], s1 + c2 * F2[2]
+            s3 = 0.0
+            if paper > 0.0:
+                _lookup(table, d - paper, F2)
+                s3 = F2[0]
+            elif paper < 0.0:
+                _lookup(table, d - paper, F0)
+                s3 = 1.0 - F0[0]
+            g = float(gray[row, column])
+            M[0, 0] += 1.0
+            M[1, 0] += s0
+            M[1, 1] += s0 * s0
+            M[2, 0] += s1
+            M[2, 1] += s1 * s0
+            M[2, 2] += s1 * s1
+            M[3, 0] += s3
+            M[3, 1] += s3 * s0
+            M[3, 2] += s3 * s1
+            M[3, 3] += s3 * s3
+            M[4, 0] += s2
+            M[4, 1] += s2 * s0
+            M[4, 2] += s2 * s1
+            M[4, 3] += s2 * s3
+            M[4, 4] += s2 * s2
+            if count < len(kept):
+                kept[count, 0], kept[count, 1], kept[count, 2] = g, s0, s1
+                kept[count, 3], kept[count, 4], kept[count, 5] = s3, s2, column
+            b[0] += g
+            b[1] += g * s0
+            b[2] += g * s1
+            b[3] += g * s3
+            b[4] += g * s2
+            total += g * g
+            count += 1
+    if count < 6:
+        return 0
+    M[2, 2] += _SAME_BLUR * M[4, 4] + 1e-6
+    M[3, 3] += _SAME_PAPER
+    M[1, 1] += 1e-6
+    rhs = b.copy()
+    if not solve(M, b, 5):
+        return 0
+    contrast = b[1]
+    if abs(contrast) < 1.0:
+        return 0
+    explained = b[0] * rhs[0] + b[1] * rhs[1] + b[2] * rhs[2] + b[3] * rhs[3] + b[4] * rhs[4]
+    out[0] = contrast
+    out[1] = -b[4] / contrast
+    out[2] = 1.0 / (M[4, 4] * contrast) ** 2
+    out[3] = max(total - explained, 0.0) / max(count - 4, 1)
+    if len(kept) > 0:
+        out[3] *= _alikeness(kept[: min(count, len(kept))], b)
+    out[4] = b[2] / contrast
+    out[5] = (M[2, 2] * contrast) ** 2
+    return count
+
+
+@compiled
+def _alikeness(kept: Floats, fitted: Floats) -> float:
+    """Return by how much residuals that are alike among neighbours average out more slowly than noise."""
+    squares = products = last = 0.0
+    for i in range(len(kept)):
+        r = kept[i, 0] - fitted[0]
+        for k in range(1, 5):
+            r -= fitted[k] * kept[i, k]
+        squares += r * r
+        if i > 0 and kept[i, 5] == kept[i - 1, 5] + 1.0:
+            products += r * last
+        last = r
+    alike = min(max(products / max(squares, 1e-9) - _CHANCE, 0.0), 0.8)
+    return ((1.0 + alike) / (1.0 - alike)) ** 2

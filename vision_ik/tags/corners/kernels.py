@@ -1,0 +1,360 @@
+"""Compiled heart of the corner refinement: from a rough quad to corners and covariance."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vision_ik.tags.corners.edges import TABLE, fit_edge, tabulate_step
+from vision_ik.tags.corners.maps import (
+    Bools,
+    Ints,
+    change_row,
+    compiled,
+    corner_covariance,
+    homography,
+    map_point,
+    place,
+    robust_change,
+)
+from vision_ik.tags.corners.search import border_polarity, read_cells, search_border
+from vision_ik.types import Floats, Image
+
+_PASSES = 4
+_MAX_MOVE = 4.0
+"""[px] A corner that would move farther has lost its edges."""
+_MAX_MOVE_CELLS = 1.0
+"""[cells] The same on the way to the border of a large marker: one corner of a rough quad may be far off."""
+_LEAST_RISE = 2.0
+"""[grey levels] Step across the border."""
+_SETTLED = 0.03
+"""[px] After a step of the corners that is smaller, the next would be a tenth of the noise or less."""
+_LEAST_NOISE = 0.08
+"""[grey levels^2] Rounding to whole levels."""
+_ODD_NOISE = 2.5
+"""An edge whose residuals' variance is so many times the typical one counts with its own."""
+_BIAS = 0.014
+"""[px] Standard deviation of what the pixels' scatter does not show of an edge, for each of its pixels."""
+_CORNER_FLOOR = 0.0015
+"""[px] The same of a corner."""
+_CROWDED_FLOOR = 0.45
+"""[px] The same for a blur as wide as a cell, where the paper's surroundings show; falls with the cube of the blur."""
+_PRIOR = 20.0
+"""Edges' worth of trust in the pixels' scatter, when the scatter of the edges says otherwise."""
+_FAINT = 0.3
+"""Share of the typical contrast below which an edge is left out."""
+_FEWEST = 10
+"""Edges; fewer do not carry a homography."""
+_TUNE = 4.5
+"""[sigma] Edges that miss by more have no weight."""
+_KNOWN_REACH = 0.9
+"""[cells] Longest reach across an edge inside the marker, where the neighbours are known."""
+_OUTER_REACH = 0.5
+"""[cells] Longest reach out of the border: the paper may end."""
+_PAPER = 0.75
+"""[cells] Where the paper may end."""
+_LEAST_REACH = 1.25
+"""[px]"""
+_END_MARGIN = 1.5
+"""[widths of the blur] Left out where another edge meets the end of this one."""
+_MIXED = 1.0
+"""Blur (3 sigma) over half a cell beyond which what lies beside an edge is modelled, not left out."""
+_MUCH_BLUR = 1.0
+"""[px]"""
+_KEPT = 256
+"""Pixels of an edge that are asked whether their residuals are alike."""
+_BLUR = (0.15, 4.0)
+"""[px] Bounds of the blur."""
+
+CONTRAST, OFFSET, VARIANCE, NOISE, WIDENING, WIDTH_INFO, LENGTH, AXIS = range(8)
+
+
+@compiled
+def approach(gray: Image, quad: Floats, n: int, bend: Floats) -> float:
+    """Move a rough quad (4, 2) onto the border in place, to a fraction of a pixel.
+
+    Returns:
+        The blur [px] with the sign of the border: positive for black on white; 0 where no border is found.
+    """
+    h, step, start = np.empty(9), np.zeros(8), quad.copy()
+    homography(quad, h)
+    rise = border_polarity(gray, h, bend, n)
+    if abs(rise) < _LEAST_RISE:
+        return 0.0
+    polarity = 1.0 if rise > 0.0 else -1.0
+    width = 0.0
+    for _ in range(2):
+        width = search_border(gray, h, bend, n, polarity, step)
+        if width < 0.0:
+            return 0.0
+        for j in range(8):
+            h[j] += step[j]
+    _map_corners(h, bend, quad)
+    if not _farthest(quad, start) < max(_MAX_MOVE, _MAX_MOVE_CELLS * _least_cell(start, n)):
+        return 0.0
+    return polarity * _blur_of(width)
+
+
+@compiled
+def stay(gray: Image, quad: Floats, n: int, bend: Floats, width: float) -> float:
+    """Return what :func:`approach` would, for a quad that lies where it should, and a known width of its steps [px]."""
+    h = np.empty(9)
+    homography(quad, h)
+    return math.copysign(_blur_of(width), border_polarity(gray, h, bend, n))
+
+
+@compiled
+def _blur_of(width: float) -> float:
+    """Return the blur [px] that makes steps of a width (root mean square, squared weights) [px]."""
+    # Squared weights narrow a Gaussian by sqrt(2); a pixel is 1/12 px^2 wide.
+    return math.sqrt(min(max(2.0 * width * width - 0.15, 0.09), 9.0))
+
+
+@compiled
+def _map_corners(h: Floats, bend: Floats, quad: Floats) -> None:
+    at = np.empty(2)
+    for k in range(4):
+        map_point(h, bend, -1.0 if k == 0 or k == 3 else 1.0, -1.0 if k < 2 else 1.0, at)
+        quad[k, 0], quad[k, 1] = at[0], at[1]
+
+
+@compiled
+def _farthest(quad: Floats, other: Floats) -> float:
+    """Return the largest distance of two quads' corners [px]."""
+    largest = 0.0
+    for k in range(4):
+        distance = math.hypot(quad[k, 0] - other[k, 0], quad[k, 1] - other[k, 1])
+        if not distance <= largest:  # NaN is far
+            largest = distance
+    return largest
+
+
+@compiled
+def refine_one(
+    gray: Image,
+    quad: Floats,
+    n: int,
+    white: Ints,
+    known: bool,
+    hidden: Bools,
+    bend: Floats,
+    start_blur: float,
+    covariance: Floats,
+) -> bool:
+    """Move a quad (4, 2) onto the edges of its marker in place and write its covariance (8, 8).
+
+    Args:
+        gray: Picture.
+        quad: Corners to a fraction of a pixel.
+        n: Cells along an edge.
+        white: (n+4, n+4) cells with two of paper around, 1 white; written where they are not known.
+        known: Whether they are.
+        hidden: (n+4, n+4) cells that something covers; edges beside them are left out.
+        bend: (k, k, 2) polynomial by which the lens bends the marker [px]; k = 0 for none.
+        start_blur: From :func:`approach`.
+        covariance: Of the corners [px^2].
+
+    Returns:
+        False where too little of the edges can be followed; the quad is spoilt then.
+    """
+    h, step, A = np.empty(9), np.zeros(8), np.zeros((8, 8))
+    origin, last = quad.copy(), np.empty((4, 2))
+    homography(quad, h)
+    polarity = 1.0 if start_blur > 0.0 else -1.0
+    blur = np.full(2, abs(start_blur))
+    if not known:
+        read_cells(gray, h, bend, n, white)
+    covered = hidden.any()
+    most = 2 * n * (n + 1)
+    rows, found = np.empty((most, 8)), np.empty((most, 8))
+    offsets, sigmas = np.empty(most), np.empty(most)
+    tables = np.empty((2, TABLE + 1, 3))
+    scale = 1.0
+    kept = 0
+    for turn in range(_PASSES):
+        for axis in range(2):
+            _tabulate(h, bend, n, axis, blur[axis], tables)
+        used = _fit_edges(
+            gray, h, bend, n, white, hidden, turn == 0 and not covered, polarity, blur, tables, rows, found
+        )
+        if used < _FEWEST:
+            return False
+        typical = np.median(found[:used, CONTRAST])
+        noise = max(np.median(found[:used, NOISE]), _LEAST_NOISE)
+        widened = _widen(found[:used], typical, noise, blur)
+        kept = 0
+        for i in range(used):
+            if found[i, CONTRAST] < _FAINT * typical:
+                continue
+            own = found[i, NOISE] if found[i, NOISE] > _ODD_NOISE * noise else noise
+            rows[kept] = rows[i]
+            offsets[kept] = found[i, OFFSET]
+            sigmas[kept] = math.sqrt(found[i, VARIANCE] * own + _BIAS * _BIAS / found[i, LENGTH])
+            kept += 1
+        if kept < _FEWEST:
+            return False
+        scale = robust_change(rows, offsets, sigmas, kept, _TUNE, 5, step, A)
+        if scale < 0.0:
+            return False
+        for j in range(8):
+            h[j] += step[j]
+        last[:] = quad
+        _map_corners(h, bend, quad)
+        move = _farthest(quad, last)
+        if not _farthest(quad, origin) < _MAX_MOVE:
+            return False
+        if turn > 0 and move < _SETTLED + 0.2 * math.sqrt(noise) / typical and widened < 0.1:
+            break
+    scale = math.sqrt((_PRIOR + scale * scale * kept) / (_PRIOR + kept))
+    crowded = max(blur[0], blur[1]) / _least_cell(quad, n)
+    corner_covariance(h, A, scale, math.hypot(_CORNER_FLOOR, _CROWDED_FLOOR * crowded**3), covariance)
+    return True
+
+
+@compiled
+def _least_cell(quad: Floats, n: int) -> float:
+    """Return the smaller height of a cell [px]: the quad's area over its longest edge."""
+    area = longest = 0.0
+    for k in range(4):
+        x0, y0, x1, y1 = quad[k, 0], quad[k, 1], quad[(k + 1) % 4, 0], quad[(k + 1) % 4, 1]
+        area += 0.5 * (x0 * y1 - x1 * y0)
+        longest = max(longest, math.hypot(x1 - x0, y1 - y0))
+    return max(abs(area) / (longest * n), 0.5)
+
+
+@compiled
+def _tabulate(h: Floats, bend: Floats, n: int, axis: int, blur: float, tables: Floats) -> None:
+    """Write the table of the steps of one direction."""
+    frame = np.empty(9)
+    place(h, bend, n, axis, n // 2, 0.0, float(n), frame)
+    tabulate_step(blur, frame[2], frame[3], tables[axis])
+
+
+@compiled
+def _widen(found: Floats, typical: float, noise: float, blur: Floats) -> float:
+    """Change the blur as the edges ask; return the largest change of its logarithm."""
+    largest = 0.0
+    for axis in range(2):
+        top = bottom = 0.0
+        for i in range(len(found)):
+            clear = found[i, CONTRAST] > _FAINT * typical and found[i, NOISE] < 9.0 * noise
+            if found[i, AXIS] == axis and clear:
+                top += found[i, WIDTH_INFO] * found[i, WIDENING]
+                bottom += found[i, WIDTH_INFO]
+        if bottom > 0.0:
+            before = blur[axis]
+            blur[axis] = min(max(before * math.exp(min(max(top / bottom, -0.5), 0.5)), _BLUR[0]), _BLUR[1])
+            largest = max(largest, abs(math.log(blur[axis] / before)))
+    return largest
+
+
+@compiled
+def _fit_edges(
+    gray: Image,
+    h: Floats,
+    bend: Floats,
+    n: int,
+    white: Ints,
+    hidden: Bools,
+    border_only: bool,
+    polarity: float,
+    blur: Floats,
+    tables: Floats,
+    rows: Floats,
+    found: Floats,
+) -> int:
+    """Fit every edge between a black and a white cell where it is expected.
+
+    Args:
+        gray: Picture.
+        h: Homography.
+        bend: See :func:`refine_one`.
+        n: Cells along an edge.
+        white: Cells with paper around.
+        hidden: Which of them are covered.
+        border_only: Whether edges inside the marker wait.
+        polarity: 1 for black on white, -1 for white on black.
+        blur: (2,) [px].
+        tables: Of both directions' steps.
+        rows: (most, 8) derivatives of the offsets by the homography, written.
+        found: (most, 8) see the columns, written.
+
+    Returns:
+        How many were fitted with the right polarity.
+    """
+    frame, earlier, later, fit = np.empty(9), np.empty(9), np.empty(9), np.empty(6)
+    cross, around = np.empty(2), np.empty((4, 3))
+    # Other shapes of blur than the Gaussian show where there is much of it.
+    kept = np.empty((_KEPT if max(blur[0], blur[1]) > _MUCH_BLUR else 0, 6))
+    used = 0
+    for axis in range(2):
+        spread, side = math.sqrt(blur[axis] ** 2 + 1.0 / 12.0), math.sqrt(blur[1 - axis] ** 2 + 1.0 / 12.0)
+        # A transposed view makes both directions alike: rows run along the edges.
+        cells = white if axis == 0 else white.T
+        covered = hidden if axis == 0 else hidden.T
+        for line in range(n + 1):
+            if border_only and 0 < line < n:
+                continue
+            for cell in range(n):
+                sign = cells[cell + 2, line + 2] - cells[cell + 2, line + 1]
+                if sign == 0 or covered[cell + 2, line + 1] or covered[cell + 2, line + 2]:
+                    continue
+                start, end = float(cell), cell + 1.0
+                place(h, bend, n, axis, line, start, end, frame)
+                place(h, bend, n, axis, line - 1, start, end, earlier)
+                place(h, bend, n, axis, line + 1, start, end, later)
+                before = abs((earlier[0] - frame[0]) * frame[2] + (earlier[1] - frame[1]) * frame[3])
+                after = abs((later[0] - frame[0]) * frame[2] + (later[1] - frame[1]) * frame[3])
+                reach = 3.0 * spread + 0.7
+                low = min(reach, (_OUTER_REACH if line == 0 else _KNOWN_REACH) * before)
+                high = min(reach, (_OUTER_REACH if line == n else _KNOWN_REACH) * after)
+                low, high = max(low, _LEAST_REACH), max(high, _LEAST_REACH)
+                paper = 0.0
+                tail = False
+                if line == 0:
+                    paper = -_PAPER * before
+                    tail = low + 3.0 * spread > -paper
+                elif line == n:
+                    paper = _PAPER * after
+                    tail = high + 3.0 * spread > paper
+                mixed = 3.0 * side > _MIXED * frame[4] and 6.0 * spread > _MIXED * min(before, after)
+                margin = 0.0 if mixed else min(_END_MARGIN * side, 0.7 * frame[4])
+                open_start = cell > 0 and cells[cell + 1, line + 2] - cells[cell + 1, line + 1] == sign
+                open_end = cell < n - 1 and cells[cell + 3, line + 2] - cells[cell + 3, line + 1] == sign
+                for i in range(4):
+                    for k in range(3):
+                        around[i, k] = cells[cell + 1 + k, line + i]
+                # The crossing lines run from the line before to the line after.
+                dx, dy = later[0] - earlier[0], later[1] - earlier[1]
+                length = math.hypot(dx, dy)
+                cross[0], cross[1] = -dy / length, dx / length
+                if cross[0] * frame[7] + cross[1] * frame[8] < 0.0:
+                    cross[0], cross[1] = -cross[0], -cross[1]
+                pixels = fit_edge(
+                    gray,
+                    frame,
+                    cross,
+                    around,
+                    tables[axis],
+                    tables[1 - axis],
+                    before,
+                    after,
+                    low,
+                    high,
+                    0.0 if open_start else margin,
+                    0.0 if open_end else margin,
+                    mixed,
+                    side * spread * (cross[0] * frame[2] + cross[1] * frame[3]),
+                    paper if tail else 0.0,
+                    kept,
+                    fit,
+                )
+                if pixels > 0 and fit[CONTRAST] * polarity > 0.0:
+                    change_row(h, frame, rows[used])
+                    found[used, :LENGTH] = fit
+                    found[used, LENGTH] = 2.0 * frame[4]
+                    found[used, CONTRAST] *= polarity
+                    found[used, AXIS] = axis
+                    used += 1
+    return used

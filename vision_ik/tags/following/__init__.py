@@ -1,0 +1,1 @@
+"""Following markers from frame to frame, through what covers them."""

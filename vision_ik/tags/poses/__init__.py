@@ -1,0 +1,1 @@
+"""Poses of tags, boards and bundles by maximum likelihood, with covariance."""

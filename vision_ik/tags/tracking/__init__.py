@@ -1,0 +1,1 @@
+"""From single poses to targets that move."""
