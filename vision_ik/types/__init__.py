@@ -22,6 +22,7 @@ from vision_ik.types.protocols import IkSolver as IkSolver
 from vision_ik.types.vision import CameraIntrinsics as CameraIntrinsics
 from vision_ik.types.vision import Frame as Frame
 from vision_ik.types.vision import LensModel as LensModel
+from vision_ik.types.vision import PointObservation as PointObservation
 from vision_ik.types.vision import PoseEstimate as PoseEstimate
 from vision_ik.types.vision import TagDetection as TagDetection
 from vision_ik.types.vision import Target as Target

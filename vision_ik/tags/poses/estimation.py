@@ -17,8 +17,14 @@ from vision_ik.tags.poses.noise import PointFit, board_variance, covariances, le
 from vision_ik.tags.poses.starts import plane_starts
 from vision_ik.tags.projection import pack_lens
 from vision_ik.transforms import Transform
-from vision_ik.types import BoardDetection, CameraIntrinsics, PoseEstimate, TagDetection, tag_corners
-from vision_ik.types.vision import PointObservation
+from vision_ik.types import (
+    BoardDetection,
+    CameraIntrinsics,
+    PointObservation,
+    PoseEstimate,
+    TagDetection,
+    tag_corners,
+)
 
 DEFAULT_PIXEL_SIGMA = 0.3
 """[px] Standard deviation of a corner coordinate where nothing measured it: blur, noise and paper together."""

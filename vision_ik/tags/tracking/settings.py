@@ -70,13 +70,23 @@ class TrackerSettings:
 
     @classmethod
     def steady(cls) -> TrackerSettings:
-        """Return the preset for targets that mostly stand: the least restless velocity, which a servo feeds forward."""
+        """Return the preset for targets that mostly stand: the least restless velocity, which a servo feeds forward.
+
+        Measured with ``vision-ik bench tracking`` (default settings in brackets): jitter of a tag at rest 0.0077 % of
+        its distance (0.0078), speed reported of it 0.0025 mm/s (0.010); 50 ms ahead 4.4 mm off while it swings (4.4)
+        and 16.0 mm while it is shaken (16.1).
+        """
         still = MotionModel(kind="standing", drift=2e-6, angular_drift=2e-5)
         return cls(models=(still, _STEADY, _TURNED, _WAVED, _CARRIED, _SWUNG), sojourn_s=10.0)
 
     @classmethod
     def responsive(cls) -> TrackerSettings:
-        """Return the preset for targets that are shaken: it also believes in accelerations of 10 m/s^2."""
+        """Return the preset for targets that are shaken: it also believes in accelerations of 10 m/s^2.
+
+        Measured with ``vision-ik bench tracking`` (default settings in brackets): 50 ms ahead 14.7 mm off while the
+        tag is shaken (16.1) and 4.7 mm while it swings (4.4); at rest its jitter is 0.0078 % of the distance (0.0078)
+        and the speed reported of it 0.035 mm/s (0.010).
+        """
         return cls(models=(_STANDING, _STEADY, _TURNED, _WAVED, _CARRIED, _SWUNG, _SHAKEN), sojourn_s=0.5)
 
     @classmethod
