@@ -55,6 +55,7 @@ def test_the_demo_finds_its_camera_follows_the_tag_and_knows_how_well(
         (["--seconds", "0"], "--seconds"),
         (["--robot", "pandaa"], "panda"),
         (["--camera", "nothing.mp4"], "nothing.mp4"),
+        (["--exposure-ms", "8"], "--camera"),
     ],
 )
 def test_a_demo_that_cannot_run_says_why(

@@ -11,7 +11,8 @@ from vision_ik.cli.main import EXIT_ERROR, main
 from vision_ik.errors import CameraNotFoundError, ConfigError
 
 
-def test_the_wishes_of_a_run_reach_the_camera_in_si_units(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("verb", ["run 0", "demo --headless --camera 0"])
+def test_the_wishes_of_a_run_or_demo_reach_the_camera_in_si_units(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[CameraSettings] = []
 
     def refuse(source: str, *, settings: CameraSettings, **_: object) -> object:
@@ -19,10 +20,8 @@ def test_the_wishes_of_a_run_reach_the_camera_in_si_units(monkeypatch: pytest.Mo
         raise CameraNotFoundError(f"There is no camera {source}.", "Plug one in.")
 
     monkeypatch.setattr(setting, "open_camera", refuse)
-    words = (
-        "run 0 --exposure-ms 8 --focus lock --frame-size 1280 720 --frame-rate 60 --pixel-format MJPG --patience-s 5"
-    )
-    assert main(words.split()) == EXIT_ERROR
+    wishes = "--exposure-ms 8 --focus lock --frame-size 1280 720 --frame-rate 60 --pixel-format MJPG --patience-s 5"
+    assert main([*verb.split(), *wishes.split()]) == EXIT_ERROR
     assert given == [
         CameraSettings(size=(1280, 720), rate=60.0, pixel_format="MJPG", exposure=0.008, focus="lock", patience=5.0)
     ]

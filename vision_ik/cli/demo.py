@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vision_ik.cli.device_options import DeviceOptions
 from vision_ik.errors import ConfigError
 
 
@@ -20,6 +21,7 @@ class Options:
       vision-ik demo
       vision-ik demo --robot ur5e --seconds 10
       vision-ik demo --camera 0 --size-mm 80            a webcam and a printed tag
+      vision-ik demo --camera 0 --exposure-ms 8 --focus lock
     """
 
     camera: str | None = None
@@ -44,6 +46,7 @@ class Options:
     """No window, even where there is a display."""
     json: bool = False
     """Print the metrics as JSON on stdout."""
+    device: DeviceOptions = field(default_factory=DeviceOptions)
 
 
 def run(options: Options) -> int:
@@ -69,11 +72,14 @@ def run(options: Options) -> int:
             out=options.out,
             window=window,
             json=options.json,
+            device=options.device,
         )
     )
 
 
 def _check(options: Options) -> None:
+    if options.camera is None and options.device != DeviceOptions():
+        raise ConfigError("Wishes for a camera need one.", "Name it with --camera, or leave them out.")
     if options.views < 5:
         raise ConfigError(f"{options.views} views cannot place a camera.", "Ask for at least 5; 15 is good.")
     if options.seconds is not None and not 0 < options.seconds <= 3600:
