@@ -84,7 +84,7 @@ def refine_markers(
     corners, covariance = quads.copy(), np.full((count, 8, 8), np.nan)
     blur = np.zeros(count)
     for i, bend in enumerate(_bends(quads, lens)):
-        if np.isfinite(quads[i]).all() and np.isfinite(bend).all():
+        if min(gray.shape) > 1 and np.isfinite(quads[i]).all() and np.isfinite(bend).all():
             n = cells if isinstance(cells, int) else len(cells[i])
             blur[i] = approach(gray, corners[i], n, bend)
     corners[blur == 0.0] = quads[blur == 0.0]
@@ -124,7 +124,7 @@ def refine_visible(
     moved, covariance = np.array(quad, dtype=np.float64), np.empty((8, 8))
     lens = None if intrinsics is None or _is_straight(intrinsics) else intrinsics
     bend = _bends(moved[None], lens)[0]
-    if not (np.isfinite(moved).all() and np.isfinite(bend).all()):
+    if min(gray.shape) < 2 or not (np.isfinite(moved).all() and np.isfinite(bend).all()):
         return None
     blur = stay(gray, moved, len(cells), bend, blur_px)
     good = _refine(gray, moved, cells, bend, blur, covariance, hidden=np.pad(~visible, 2))

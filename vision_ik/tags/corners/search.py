@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from vision_ik.tags.corners.maps import Ints, change_row, compiled, map_point, place, robust_change
+from vision_ik.tags.sampling import sample
 from vision_ik.types import Floats, Image
 
 _PROFILES = 2
@@ -26,18 +27,6 @@ _FEWEST = 12
 
 
 @compiled
-def _sample(gray: Image, x: float, y: float) -> float:
-    """Return the grey level between pixels, the nearest one outside the picture."""
-    height, width = gray.shape
-    x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
-    i, j = int(x), int(y)
-    f, g = x - i, y - j
-    top = gray[j, i] + f * (float(gray[j, i + 1]) - gray[j, i])
-    low = gray[j + 1, i] + f * (float(gray[j + 1, i + 1]) - gray[j + 1, i])
-    return top + g * (low - top)
-
-
-@compiled
 def border_polarity(gray: Image, h: Floats, bend: Floats, n: int) -> float:
     """Return the mean step across the border from inside to outside [grey levels]."""
     total = 0.0
@@ -51,7 +40,7 @@ def border_polarity(gray: Image, h: Floats, bend: Floats, n: int) -> float:
                 U = c if side < 2 else (r if side == 2 else -r)
                 V = (r if side == 0 else -r) if side < 2 else c
                 map_point(h, bend, U, V, at)
-                total += (1.0 if where else -1.0) * _sample(gray, at[0], at[1])
+                total += (1.0 if where else -1.0) * sample(gray, at[0], at[1])
     return total / (4.0 * n)
 
 
@@ -85,7 +74,7 @@ def search_border(gray: Image, h: Floats, bend: Floats, n: int, polarity: float,
             nx, ny = outward * frame[2], outward * frame[3]
             for i in range(_ACROSS):
                 s = i * pitch - reach
-                profile[i] = _sample(gray, frame[0] + s * nx, frame[1] + s * ny)
+                profile[i] = sample(gray, frame[0] + s * nx, frame[1] + s * ny)
             total = first = second = 0.0
             for i in range(_ACROSS - 1):
                 rise = polarity * (profile[i + 1] - profile[i])
@@ -137,12 +126,12 @@ def read_cells(gray: Image, h: Floats, bend: Floats, n: int, white: Ints) -> Non
             if rim <= 0:
                 map_point(h, bend, (2.0 * i + 1.0) / n - 1.0, (2.0 * j + 1.0) / n - 1.0, at)
                 if rim < 0:
-                    outside += _sample(gray, at[0], at[1]) / (4.0 * n + 4.0)
+                    outside += sample(gray, at[0], at[1]) / (4.0 * n + 4.0)
                 else:
-                    black += _sample(gray, at[0], at[1]) / (4.0 * n - 4.0)
+                    black += sample(gray, at[0], at[1]) / (4.0 * n - 4.0)
     for j in range(n):
         for i in range(n):
             map_point(h, bend, (2.0 * i + 1.0) / n - 1.0, (2.0 * j + 1.0) / n - 1.0, at)
-            value = _sample(gray, at[0], at[1])
+            value = sample(gray, at[0], at[1])
             inner = min(min(i, n - 1 - i), min(j, n - 1 - j)) > 0
             white[j + 2, i + 2] = 1 if inner and abs(value - outside) < abs(value - black) else 0

@@ -83,7 +83,8 @@ FRAME_RUNGS = (
     Rung(tone="logarithm", contrast=15),
     Rung(tone="plain", scale=2.0, contrast=15),
 )
-"""For whole frames."""
+"""For whole frames. The last, for markers of 10 px, is beyond the default budget; a frame without any marker would
+pay for it every time."""
 REGION_RUNGS = (
     Rung(tone="plain", contrast=20),
     Rung(tone="logarithm"),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vision_ik.tags.dictionaries import MarkerDictionary
 from vision_ik.tags.pictures import LOG_FLOOR
+from vision_ik.tags.sampling import sample
 from vision_ik.types import Floats, Image
 
 Codes: TypeAlias = NDArray[np.float32]
@@ -87,18 +88,6 @@ def _homographies(quads: Floats, cells: int) -> Floats:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample(gray: Image, x: float, y: float) -> float:
-    height, width = gray.shape
-    x = min(max(x, 0.0), width - 1.001)
-    y = min(max(y, 0.0), height - 1.001)
-    i, j = int(x), int(y)
-    fx, fy = x - i, y - j
-    top = (1.0 - fx) * gray[j, i] + fx * gray[j, i + 1]
-    low = (1.0 - fx) * gray[j + 1, i] + fx * gray[j + 1, i + 1]
-    return (1.0 - fy) * top + fy * low
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_cells(gray: Image, H: Floats, n: int, cells: Field) -> None:
     """Write the mean grey of the (n + 4)^2 cells: bits, border, and quiet zone near the border."""
     for row in range(n + 4):
@@ -121,7 +110,7 @@ def _fill_cells(gray: Image, H: Floats, n: int, cells: Field) -> None:
                     w = H[2, 0] * p + H[2, 1] * q + H[2, 2]
                     x = (H[0, 0] * p + H[0, 1] * q + H[0, 2]) / w
                     y = (H[1, 0] * p + H[1, 1] * q + H[1, 2]) / w
-                    total += _sample(gray, x, y)
+                    total += sample(gray, x, y)
             cells[row, column] = total / 9.0
 
 

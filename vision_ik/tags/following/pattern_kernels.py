@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from vision_ik.tags.sampling import sample
 from vision_ik.types import Floats, Image
 
 _REACH = (0.8, 0.7, 0.6, 0.5, 0.5)
@@ -24,19 +25,6 @@ _FAINT = 0.3
 _LEAST_EDGES = 12
 """Profiles needed at least."""
 _TUKEY = 4.685
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sample(gray: Image, x: float, y: float) -> float:
-    """Return the brightness between pixels (bilinear), that of the rim outside the picture."""
-    height, width = gray.shape
-    x = min(max(x, 0.0), width - 1.001)
-    y = min(max(y, 0.0), height - 1.001)
-    i, j = int(x), int(y)
-    a, b = x - i, y - j
-    top = (1.0 - a) * gray[j, i] + a * gray[j, i + 1]
-    low = (1.0 - a) * gray[j + 1, i] + a * gray[j + 1, i + 1]
-    return (1.0 - b) * top + b * low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -156,7 +144,7 @@ def _look(
         space = 2.0 * reach / (n - 1)
         for k in range(n):
             s = k * space - reach
-            profile[k] = _sample(gray, at[0] + s * nx, at[1] + s * ny)
+            profile[k] = sample(gray, at[0] + s * nx, at[1] + s * ny)
         total = first = second = 0.0
         for k in range(n - 1):
             step = profile[k + 1] - profile[k]
@@ -268,6 +256,6 @@ def read_middles(gray: Image, h: Floats, bend: Floats, m: int) -> Floats:
             for dy in (-0.22, 0.0, 0.22):
                 for dx in (-0.22, 0.0, 0.22):
                     _place(h, (i + 0.5 + dx) / m, (j + 0.5 + dy) / m, bend, at)
-                    total += _sample(gray, at[0], at[1])
+                    total += sample(gray, at[0], at[1])
             grey[j * m + i] = total / 9.0
     return grey
