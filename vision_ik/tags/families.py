@@ -1,4 +1,4 @@
-"""Families of markers by name: AprilTag families, OpenCV dictionaries, dictionary files.
+"""Families of markers by name: AprilTag families, OpenCV dictionaries, STag libraries, dictionary files.
 
 A marker stands upright as its publisher prints it: AprilTag families as in the AprilTag
 image sets, ArUco dictionaries as OpenCV draws them. OpenCV's own AprilTag dictionaries
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 from pathlib import Path
 
 import cv2
@@ -38,6 +39,13 @@ _OPENCV_ARUCO = {
     "aruco_original": "DICT_ARUCO_ORIGINAL",
     "mip_36h12": "DICT_ARUCO_MIP_36h12",
 }
+_STAG_MARKERS = {11: 22_309, 13: 2_884, 15: 766, 17: 157, 19: 38, 21: 12, 23: 6}
+"""How many markers the STag library of each Hamming distance holds."""
+_STAG_BITS = 48
+_STAG_CELLS = 10
+"""A STag marker is black around a circle of four fifths of its edge: a rim of one cell in ten."""
+_STAG_CHANCE = 1e-5
+"""Chance that a square with random bits passes as a STag marker; no more bits are corrected than it allows."""
 _LEGIBLE_HAMMING = {"16h5": 0, "25h9": 1}
 """Corrected bits we still believe; 16h5 has so few bits that any correction invents tags in clutter."""
 
@@ -47,7 +55,7 @@ _OPENCV_CORRECTION = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TagFamily:
-    """What is known about one family; at least one of the two names is set."""
+    """What is known about one family; at least one reader's name for it or its patterns are set."""
 
     name: str
     apriltag_name: str | None = None
@@ -58,15 +66,20 @@ class TagFamily:
     """Detections with more corrected bits are dropped."""
     opencv_turned: bool = False
     """True when OpenCV prints the markers upside down."""
+    stag_distance: int | None = None
+    """Hamming distance of the STag library, None for other families."""
+    rim_cells: int | None = None
+    """Cells along an edge, of which the outermost are black, where that is all that is known of the print."""
 
 
 def list_families() -> list[str]:
     """Return the names of all families and dictionaries known without a file."""
-    return [*dict.fromkeys([*_APRILTAG_LIBRARY, *_OPENCV_APRILTAG]), *_OPENCV_ARUCO, *bundled_dictionaries()]
+    stag = [f"stag_hd{distance}" for distance in _STAG_MARKERS]
+    return [*dict.fromkeys([*_APRILTAG_LIBRARY, *_OPENCV_APRILTAG]), *_OPENCV_ARUCO, *stag, *bundled_dictionaries()]
 
 
 def find_family(name: str | Path) -> TagFamily:
-    """Return the family of a name ("36h11", "tag36h11", "4x4_50", "DICT_4X4_50") or a dictionary file's path.
+    """Return the family of a name ("36h11", "tag36h11", "4x4_50", "DICT_4X4_50", "stag_hd21") or of a dictionary file.
 
     Raises:
         TagError: The name is unknown; the remedy lists what exists.
@@ -94,6 +107,11 @@ def _named(key: str, given: str) -> TagFamily:
         dictionary = _opencv_patterns(_OPENCV_ARUCO[key], key)
         max_hamming = int(_OPENCV_CORRECTION * dictionary.max_correction)
         return TagFamily(name=key, dictionary=dictionary, max_hamming=max_hamming)
+    stag = re.fullmatch(r"stag_hd(\d+)", key)
+    if stag is not None and int(stag[1]) in _STAG_MARKERS:
+        distance = int(stag[1])
+        limit = _stag_correction(distance)
+        return TagFamily(name=key, stag_distance=distance, rim_cells=_STAG_CELLS, max_hamming=limit)
     bundled = bundled_dictionaries()
     if key in bundled:
         dictionary = load_dictionary(bundled[key])
@@ -118,6 +136,13 @@ def _opencv_patterns(constant: str, name: str) -> MarkerDictionary:
     return MarkerDictionary(name=name, patterns=patterns, max_correction=int(source.maxCorrectionBits))
 
 
+def _stag_correction(distance: int) -> int:
+    """Return the most bits to correct of a STag library, for which squares with random bits hardly ever pass."""
+    ways = 4 * _STAG_MARKERS[distance] / 2**_STAG_BITS
+    chances = [ways * sum(comb(_STAG_BITS, k) for k in range(n + 1)) for n in range((distance - 1) // 2 + 1)]
+    return max(n for n, chance in enumerate(chances) if chance <= _STAG_CHANCE)
+
+
 def marker_pattern(family: str | Path, tag_id: int) -> NDArray[np.uint8]:
     """Return the (n, n) bits (1 white) of an upright marker, without its black border.
 
@@ -125,6 +150,12 @@ def marker_pattern(family: str | Path, tag_id: int) -> NDArray[np.uint8]:
         TagError: The family is unknown or has no such id, or its markers carry bits outside the border.
     """
     found = find_family(family)
+    if found.stag_distance is not None:
+        raise TagError(
+            f"Markers of {found.name} cannot be drawn here: their bits are no square cells.",
+            "Print them from the pictures that the STag project publishes, or use 36h11.",
+            family=found.name,
+        )
     if found.dictionary is None:
         raise TagError(
             f"Markers of {found.name} cannot be drawn here: their bits lie outside the border.",

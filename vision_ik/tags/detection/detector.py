@@ -15,11 +15,12 @@ from vision_ik.tags.corners.refinement import refine_markers
 from vision_ik.tags.detection.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
 from vision_ik.tags.detection.readers import AprilTagReader, OpenCvReader, Reader, Sighting, SoftReader, merged
 from vision_ik.tags.detection.reading import AGREEMENT, CODE, Codebook, read_quads
+from vision_ik.tags.detection.stag import StagReader
 from vision_ik.tags.families import TagFamily, find_family
 from vision_ik.tags.pictures import is_convex_quad, noise_level, to_gray
 from vision_ik.types import Floats, Frame, Image, TagDetection
 
-Backend = Literal["soft", "apriltag", "opencv"]
+Backend = Literal["soft", "apriltag", "opencv", "stag"]
 
 _MIN_MARGIN = 5.0
 """AprilTag decision margin below which patterns in clutter pass as tags."""
@@ -32,6 +33,8 @@ _LEAST_MARGIN = 10.0
 _LOSS, _LOSS_BENT = 0.03, 0.2
 """Of the agreement between cells and code by which refined corners may read worse than rough ones; more where the
 lens bends lines, as cells are looked for along straight ones."""
+_STRAY = 0.05
+"""Of a marker's longest edge by which its refined corners may lie from rough ones where the print is not known."""
 _ENOUGH_PX = 40.0
 """[px] Shortest edge of a marker whose outline is found as well in a smaller picture."""
 
@@ -42,17 +45,17 @@ class TagDetector:
     Args:
         family: "36h11", "4x4_50", ... (see :func:`list_families`) or a dictionary file's path.
         backend: "soft" reads cells by their whiteness under their own light and finds most;
-            "apriltag" and "opencv" are the libraries as they are. None takes "soft" where the markers
-            have a black border around their bits, else "apriltag".
+            "apriltag", "opencv" and "stag" are the libraries as they are. None takes "soft" where the
+            markers have a black border around their bits, "stag" for STag markers, else "apriltag".
         wanted: Ids to report; None reports all.
-        max_hamming: Most corrected bits to believe; None takes the family's own limit. OpenCV keeps
-            to it but does not tell how many it corrected: its detections say 0.
+        max_hamming: Most corrected bits to believe; None takes the family's own limit. OpenCV and STag keep
+            to it but do not tell how many they corrected: their detections say 0.
         min_margin: Smallest decision margin to believe of the "apriltag" back end.
         decimate: The first look is at the picture shrunk by this factor; 2 is faster and misses small tags.
         budget: How much work one frame may cost.
 
     Raises:
-        TagError: The family is unknown, or the back end cannot read it.
+        TagError: The family is unknown, the back end cannot read it, or the extra it needs is missing.
         ConfigError: The dictionary file is malformed.
     """
 
@@ -69,7 +72,7 @@ class TagDetector:
     ) -> None:
         found = find_family(family)
         self.family = found.name
-        self.backend: Backend = backend or ("soft" if found.dictionary else "apriltag")
+        self.backend: Backend = backend or _suited(found)
         self.wanted = None if wanted is None else frozenset(wanted)
         self.budget = budget or Budget()
         if not decimate >= 1.0:
@@ -78,6 +81,7 @@ class TagDetector:
         limit = found.max_hamming if max_hamming is None else max_hamming
         self._reader = _reader(found, self.backend, limit, min_margin)
         self._patterns = found.dictionary.patterns if found.dictionary else None
+        self._rim_cells = found.rim_cells
         self._book = Codebook.of(found.dictionary) if found.dictionary else None
 
     def detect(self, frame: Frame) -> list[TagDetection]:
@@ -129,11 +133,11 @@ class TagDetector:
 
     def _refined(self, sightings: list[Sighting], frame: Frame, gray: Image) -> list[TagDetection]:
         """Return the detections, with corners on the edges of the pattern that was read, and their covariance."""
-        if self._patterns is None or not sightings:
+        cells = self._cells(sightings)
+        if cells is None or not sightings:
             return [self._detection(s, s.corners, None, frame.timestamp) for s in sightings]
         lens = None if frame.intrinsics.approximate else frame.intrinsics
         rough = np.stack([s.corners for s in sightings])
-        cells = [np.pad(self._patterns[s.tag_id] * np.uint8(255), 1) for s in sightings]
         moved = refine_markers(gray, rough, cells, lens)
         loss = _LOSS if lens is None or not np.any(lens.distortion) else _LOSS_BENT
         kept = moved.refined & self._still_read(gray, sightings, rough, moved.corners, loss)
@@ -144,11 +148,20 @@ class TagDetector:
             if is_convex_quad(quad)
         ]
 
+    def _cells(self, sightings: list[Sighting]) -> int | list[Image] | None:
+        """Return what is known of the prints, see :func:`refine_markers`; None where not even their borders are."""
+        if self._patterns is None:
+            return self._rim_cells
+        return [np.pad(self._patterns[s.tag_id] * np.uint8(255), 1) for s in sightings]
+
     def _still_read(
         self, gray: Image, sightings: list[Sighting], rough: Floats, moved: Floats, loss: float
     ) -> NDArray[np.bool_]:
         """Return which markers are read as well (N,) where their corners were moved to; elsewhere edges misled."""
-        if self._book is None or not np.isfinite(moved).all():
+        if self._book is None:
+            longest = np.linalg.norm(np.roll(rough, -1, axis=1) - rough, axis=2).max(axis=1)
+            return np.asarray(np.abs(moved - rough).max(axis=(1, 2)) <= _STRAY * longest, dtype=np.bool_)
+        if not np.isfinite(moved).all():
             return np.asarray(np.isfinite(moved).all(axis=(1, 2)), dtype=np.bool_)
         ids = np.array([s.tag_id for s in sightings])
         before, after = (read_quads(gray, quads, self._book) for quads in (rough, moved))
@@ -225,12 +238,19 @@ class _Search:
             self.sightings += [s._replace(corners=s.corners + corner) for s in found]
 
 
+def _suited(family: TagFamily) -> Backend:
+    """Return the back end that finds most markers of a family."""
+    return "stag" if family.stag_distance is not None else "soft" if family.dictionary else "apriltag"
+
+
 def _reader(family: TagFamily, backend: Backend, max_hamming: int, min_margin: float) -> Reader:
-    if backend not in ("soft", "apriltag", "opencv"):
-        raise ValueError(f"The back end must be soft, apriltag or opencv, not {backend!r}.")
+    if backend not in ("soft", "apriltag", "opencv", "stag"):
+        raise ValueError(f"The back end must be soft, apriltag, opencv or stag, not {backend!r}.")
+    if backend == "stag" and family.stag_distance is not None:
+        return StagReader(family.stag_distance, max_hamming)
     if backend == "apriltag" and family.apriltag_name is not None:
         return AprilTagReader(family.name, family.apriltag_name, max_hamming, min_margin)
-    if backend != "apriltag" and family.dictionary is not None:
+    if backend in ("soft", "opencv") and family.dictionary is not None:
         return (SoftReader if backend == "soft" else OpenCvReader)(family.dictionary, max_hamming)
     raise TagError(
         f"The {backend} back end cannot read {family.name}.",
