@@ -12,8 +12,9 @@ from tags_scene import facing
 
 from sim.stress import Conditions, Ellipse, clutter, lens_for, shoot
 from sim.targets import tag_texture
-from vision_ik.tags import TagDetector, TagFollower
+from vision_ik.tags import TagDetector, TagFollower, render_marker
 from vision_ik.tags.following.follower import FollowSettings
+from vision_ik.tags.following.windows import cut
 from vision_ik.types import CameraIntrinsics, Detector, Floats, Frame, TagDetection, tag_corners
 
 SIZE = 0.1
@@ -167,6 +168,33 @@ def test_a_marker_that_jumps_is_found_again_at_once() -> None:
     assert not found.tracked
 
 
+def test_a_blurred_marker_that_moves_up_and_left_is_followed() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    found = 0
+    for k in range(12):
+        image = np.full((240, 320, 3), 200, dtype=np.uint8)
+        marker = render_marker(FAMILY, TAG, cell_px=5)
+        x, y = 200 - 5 * k, 160 - 4 * k
+        image[y : y + len(marker), x : x + len(marker)] = marker[:, :, None]
+        blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), 2.2), dtype=np.uint8)
+        detections = follower.detect(Frame(image=blurred, timestamp=k / 30.0, index=k, intrinsics=LENS))
+        truth = np.array([[x, y], [x + 29, y], [x + 29, y + 29], [x, y + 29]], dtype=np.float64)
+        assert all(error(d, truth) < 3.0 for d in detections)
+        found += len(detections)
+    assert found >= 6
+
+
+def test_what_is_cut_out_beyond_the_picture_repeats_its_rim() -> None:
+    image = np.zeros((4, 6, 3), dtype=np.uint8)
+    image[0, 0], image[3, 5] = 100, 200
+    assert (cut(image, (-9, -7, -4, -5)).gray == np.full((2, 5), 100)).all()
+    assert (cut(image, (20, 30, 22, 33)).gray == np.full((3, 2), 200)).all()
+    across = cut(image, (-2, -1, 8, 5))
+    assert across.gray.shape == (6, 10)
+    assert across.gray[0, 0] == across.gray[1, 2] == 100
+    assert across.gray[5, 9] == across.gray[4, 7] == 200
+
+
 def test_two_markers_with_one_id_stay_apart() -> None:
     follower = TagFollower(TagDetector(FAMILY))
     pairs = zip(film(10, moving=0.3, x=-0.1), film(10, moving=0.3, x=0.1, covered_from=99), strict=True)
@@ -188,7 +216,8 @@ def test_time_that_goes_back_and_other_picture_sizes_begin_anew() -> None:
     for frame in frames:
         follower.detect(frame)
     small = np.ascontiguousarray(frames[-1].image[:200])
-    assert follower.detect(replace(frames[-1], image=small, timestamp=9.0)) == []
+    cut = replace(frames[-1], image=small, intrinsics=LENS.part(0.0, 0.0, 320, 200), timestamp=9.0)
+    assert follower.detect(cut) == []
 
 
 def test_markers_that_are_gone_are_forgotten() -> None:
@@ -220,5 +249,6 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 def test_nothing_is_made_of_pictures_without_markers() -> None:
     follower = TagFollower(TagDetector(FAMILY))
-    tiny = Frame(image=np.zeros((3, 3, 3), np.uint8), timestamp=0.0, index=0, intrinsics=LENS)
+    lens = LENS.part(0.0, 0.0, 3, 3)
+    tiny = Frame(image=np.zeros((3, 3, 3), np.uint8), timestamp=0.0, index=0, intrinsics=lens)
     assert follower.detect(tiny) == []

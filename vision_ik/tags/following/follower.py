@@ -12,7 +12,7 @@ from vision_ik.tags.families import find_family
 from vision_ik.tags.following.flow import flow_motion
 from vision_ik.tags.following.known_pattern import KnownPattern
 from vision_ik.tags.following.legibility import Legibility
-from vision_ik.tags.following.placing import Placement, PrintPlacer, part_of
+from vision_ik.tags.following.placing import Placement, PrintPlacer
 from vision_ik.tags.following.windows import Window, bounds_of, cut
 from vision_ik.tags.quads import apart, least_width, longest_edge, on_print
 from vision_ik.types import Floats, Frame, TagDetection
@@ -209,7 +209,7 @@ class TagFollower:
             x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
             if min(x1 - x0, y1 - y0) < _SMALLEST_REGION:
                 continue
-            lens = part_of(frame.intrinsics, x0, y0)
+            lens = frame.intrinsics.part(x0, y0, x1 - x0, y1 - y0)
             part = replace(frame, image=frame.image[y0:y1, x0:x1], intrinsics=lens, depth=None)
             for detection in self.detector.detect(part):
                 moved = replace(detection, corners=detection.corners + np.array([x0, y0]))
@@ -281,6 +281,8 @@ def _move(track: _Track, detection: TagDetection) -> None:
 
 def _flowed(track: _Track, frame: Frame, corners: Floats) -> Floats | None:
     """Return where optical flow since the last sighting puts the corners (4, 2) [px], or None."""
+    if not len(track.knots):  # a detector found it, and its print could not be laid there
+        return None
     before = track.window
     shift = np.rint(corners.mean(axis=0) - track.last.corners.mean(axis=0)).astype(np.int64)
     height, width = before.gray.shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from vision_ik.tags.pictures import to_gray
@@ -35,10 +34,9 @@ def cut(image: Image, bounds: Bounds) -> Window:
     """Return a part of a BGR picture, of exactly the size asked for; outside the picture its rim goes on."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = bounds
-    left, top = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
-    right, bottom = min(max(x1, left + 1), width), min(max(y1, top + 1), height)
+    rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     gray = to_gray(image[top:bottom, left:right])
-    pad = (top - y0, y1 - bottom, left - x0, x1 - right)
-    if any(pad):
-        gray = np.asarray(cv2.copyMakeBorder(gray, *pad, cv2.BORDER_REPLICATE), dtype=np.uint8)
+    if gray.shape != (y1 - y0, x1 - x0):
+        gray = gray[np.ix_(rows - top, columns - left)]
     return Window(gray=gray, origin=np.array([x0, y0], dtype=np.float64))
