@@ -29,6 +29,7 @@ class Socket:
         self.clock = VirtualClock(100.0)
         self.alive = 0
         self.age = 0.0
+        self.identified = True
 
     def open(self) -> Plugged:
         self.attempts.append(self.clock.now())
@@ -45,6 +46,7 @@ class Socket:
 class Plugged(Grabber):
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
+        self.identified = socket.identified
         self.mismatches = (f"opened {len(socket.attempts)} times",)
         socket.alive += 1
 
@@ -101,6 +103,22 @@ def test_frames_flow_again_with_increasing_index_and_stamp(socket: Socket) -> No
     assert camera.trouble == ""
     assert camera.mismatches == ("opened 1 times",)  # those of the device that is open now
     assert socket.alive == 1
+    socket.permits.release(2)
+    camera.close()
+
+
+@pytest.mark.parametrize("identified", [True, False])
+def test_a_camera_found_again_by_its_number_alone_is_told_to_be_maybe_another(socket: Socket, identified: bool) -> None:
+    socket.identified = identified
+    camera = socket.camera()
+    must_read(camera)
+    assert camera.remarks == ()
+    unplug(socket, camera)
+    socket.plugged = True
+    socket.clock.advance(1.0)
+    socket.permits.release()
+    must_read(camera)
+    assert [("found again by its number alone" in remark) for remark in camera.remarks] == [True] * (not identified)
     socket.permits.release(2)
     camera.close()
 

@@ -13,7 +13,7 @@ from cameras_media import flat_image, half_jpeg
 from cameras_webcams import AppleCapture, DshowCapture, FakeCapture, UvcCapture
 
 from vision_ik.cameras import CameraSettings, open_camera
-from vision_ik.cameras.devices import Webcam, stable_path
+from vision_ik.cameras.devices import Webcam, lasting_path, stable_path
 from vision_ik.cameras.pictures import is_half_drawn
 from vision_ik.errors import CameraNotFoundError, FrameReadError
 
@@ -262,9 +262,12 @@ def test_a_webcam_is_found_by_the_link_that_names_it(tmp_path: Path, plug: Plug)
     (links / "usb-Good_Webcam").symlink_to("../video0")
     (links / "usb-Gone_Webcam").symlink_to("../video3")
     assert stable_path(0, links) == links / "usb-Good_Webcam"
+    assert lasting_path(tmp_path / "video0", links) == links / "usb-Good_Webcam"
+    assert lasting_path(tmp_path / "video3", links) == tmp_path / "video3"
     webcams = plug(FakeCapture)
-    Webcam.at(links / "usb-Good_Webcam")
+    assert Webcam.at(links / "usb-Good_Webcam").identified
     assert webcams[0].index == 0
+    assert not Webcam.at(tmp_path / "video0").identified
     with pytest.raises(CameraNotFoundError, match=r"no camera at .*Gone_Webcam"):
         Webcam.at(links / "usb-Gone_Webcam")
     with pytest.raises(CameraNotFoundError, match="no camera at /dev/video97"):

@@ -49,6 +49,7 @@ class Webcam(Grabber):
 
     def __init__(self, index: int, settings: CameraSettings | None = None, *, place: Path | None = None) -> None:
         wishes = settings or CameraSettings()
+        self.identified = place is not None
         if place is not None:
             index = _required_index(place)
         self._name = f"camera {index}"
@@ -85,7 +86,9 @@ class Webcam(Grabber):
         Raises:
             CameraNotFoundError: There is none.
         """
-        return cls(_required_index(place), settings)
+        webcam = cls(_required_index(place), settings)
+        webcam.identified = place.parent.name == _LINKS.name
+        return webcam
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -209,6 +212,12 @@ def stable_path(index: int, links: Path = _LINKS) -> Path | None:
     """Return the link that names a video device by its serial number; None where the system keeps none."""
     found = sorted(links.iterdir()) if links.is_dir() else []
     return next((link for link in found if _index_of(link) == index), None)
+
+
+def lasting_path(place: Path, links: Path = _LINKS) -> Path:
+    """Return the link that names the device at a path by its serial number; the path itself where there is none."""
+    index = _index_of(place)
+    return place if index is None else stable_path(index, links) or place
 
 
 def _index_of(place: Path) -> int | None:

@@ -45,6 +45,8 @@ class Grabber(Protocol):
     mismatches: tuple[str, ...] = ()
     """Settings that were asked for and not granted, one sentence each."""
     shutter: Shutter = "unknown"
+    identified: bool = True
+    """False where opening the device again may lead to another one."""
 
     @property
     def intrinsics(self) -> CameraIntrinsics | None:
@@ -109,6 +111,7 @@ class LiveCamera(BaseCamera):
         self.source = source
         self._grabber: Grabber | None = grabber
         self._about = grabber
+        self._returned = False
         self._reopen, self._patience = reopen, patience
         self._clock = clock or MonotonicClock()
         self._news = threading.Condition()
@@ -147,8 +150,15 @@ class LiveCamera(BaseCamera):
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is done to the pictures, or has to be known of them, one sentence each."""
-        rolling = f"{self.source} exposes row after row: what moves is sheared."
-        return (*self._about.remarks, *([rolling] if self.shutter == "rolling" else []))
+        said = [*self._about.remarks]
+        if self.shutter == "rolling":
+            said.append(f"{self.source} exposes row after row: what moves is sheared.")
+        if self._returned and not self._about.identified:
+            said.append(
+                f"{self.source} went away and was found again by its number alone: "
+                "if it is another camera now, its lens and its place are other ones, too."
+            )
+        return tuple(said)
 
     @property
     def shutter(self) -> Shutter:
@@ -267,6 +277,7 @@ class LiveCamera(BaseCamera):
         if self._reopen is None:
             raise FrameReadError(f"{self.source} is gone.", "Open it again.", source=self.source)
         self._grabber = self._about = self._reopen()
+        self._returned = True
         return self._grabber
 
     def _let_go(self) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import cast
 
-from vision_ik.cameras.devices import NetworkStream, Webcam, stable_path
+from vision_ik.cameras.devices import NetworkStream, Webcam, lasting_path, stable_path
 from vision_ik.cameras.images import IMAGE_SUFFIXES, ImageCamera
 from vision_ik.cameras.live import Grabber, LiveCamera, NumberedGrabber
 from vision_ik.cameras.override import OtherLens
@@ -113,7 +113,8 @@ def _live_opener(text: str, wishes: CameraSettings) -> tuple[str, Callable[[], G
         place = stable_path(int(text))
         return f"camera {text}", lambda: Webcam(int(text), wishes, place=place)
     if _DEVICE_FILE.match(text):
-        return text, lambda: Webcam.at(Path(text), wishes)
+        link = lasting_path(Path(text))
+        return text, lambda: Webcam.at(link, wishes)
     if _URL.match(text):
         return text, lambda: NetworkStream(text)
     if scheme := _depth_scheme(text):
