@@ -170,6 +170,35 @@ def test_one_camera_of_a_camchain_is_read(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(lens.distortion, [0.02, -0.01, 0.003, -0.001])
 
 
+OMNI = """\
+cam0:
+  camera_model: omni
+  distortion_coeffs: [{k1}, 0.0, 0.0, 0.0]
+  distortion_model: radtan
+  intrinsics: [{xi}, 610.0, 612.0, 317.5, 243.25]
+  resolution: [640, 480]
+"""
+
+
+@pytest.mark.parametrize(("xi", "k1"), [(0.7, -0.01), (1.0, -0.01), (0.7, 0.01), (1.6, 0.0), (1.0, 0.0)])
+def test_an_omni_camchain_is_read_without_a_warning_whether_or_not_its_plane_is_unbounded(
+    tmp_path: Path, xi: float, k1: float
+) -> None:
+    (tmp_path / "rig.yaml").write_text(OMNI.format(xi=xi, k1=k1))
+    lens = load_any_intrinsics(tmp_path / "rig.yaml")
+    angle = np.linspace(0.05, 0.5, 10)
+    plane = np.sin(angle) / (np.cos(angle) + xi)
+    rays = np.column_stack([np.sin(angle), np.zeros(10), np.cos(angle)])
+    seen, _ = cv2.fisheye.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), lens.K, lens.distortion)
+    np.testing.assert_allclose(seen[:, 0, 0], 317.5 + 610.0 * plane * (1.0 + k1 * plane**2), atol=0.5)
+
+
+def test_an_omni_camchain_that_lets_no_light_through_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rig.yaml").write_text(OMNI.format(xi=-1.0, k1=0.0))
+    with pytest.raises(ConfigError, match="lets no light through"):
+        load_any_intrinsics(tmp_path / "rig.yaml")
+
+
 @pytest.mark.parametrize("name", [None, "cam2"])
 def test_a_camchain_of_two_cameras_needs_to_know_which(tmp_path: Path, name: str | None) -> None:
     (tmp_path / "rig.yaml").write_text(KALIBR)

@@ -16,6 +16,8 @@ _MODELS = ("pinhole", "pinhole_radial_tangential", "omnidirectional_universal")
 _LARGEST_MISFIT_PX = 0.5
 """Between the omnidirectional lens and the fisheye that stands for it, anywhere in the picture."""
 _SAMPLES = 400
+_LEAST_DEPTH = 1e-3
+"""In front of the projection's centre, in radii of the unit sphere; a ray with less leaves any picture."""
 _HALF_PIXEL = 0.5
 """BoofCV puts the centre of the top-left pixel at (0.5, 0.5)."""
 
@@ -85,12 +87,16 @@ def mei_as_fisheye(
 
     Raises:
         ConfigError: They differ by more than half a pixel.
+        ValueError: The offset is none of a lens.
     """
     corners = np.array([[x, y] for x in (0.0, size[0] - 1.0) for y in (0.0, size[1] - 1.0)])
     reach = float(np.linalg.norm((corners - K[:2, 2]) / np.diag(K)[:2], axis=1).max())
     angle = np.linspace(0.0, np.pi, 20_000)[1:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        plane = np.sin(angle) / (np.cos(angle) + mirror_offset)
+    # Rays that run beside the plane or away from it never meet it.
+    angle = angle[np.cos(angle) + mirror_offset > _LEAST_DEPTH]
+    if len(angle) < _SAMPLES:
+        raise ValueError(f"a mirror offset of {mirror_offset:g} lets no light through")
+    plane = np.sin(angle) / (np.cos(angle) + mirror_offset)
     bent = plane * (1.0 + distortion[0] * plane**2 + distortion[1] * plane**4 + distortion[2] * plane**6)
     # As far as the corner of the picture, or as the lens reaches before it folds back.
     folds = np.flatnonzero(~(np.diff(bent) > 0.0) | ~(np.diff(plane) > 0.0))
