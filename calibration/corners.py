@@ -33,8 +33,32 @@ def without_misread(detection: BoardDetection, intrinsics: CameraIntrinsics) -> 
         good = distance <= limit
         if good.all() or not _enough(detection.points_board[good]):
             break
-        detection = _kept(detection, good)
+        detection = keep_points(detection, good)
     return detection
+
+
+def keep_points(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
+    """Return a view with some of its points (N,) only.
+
+    Markers come first, four corners each: one that loses a corner is listed no longer, and its other
+    corners stand behind those of the whole ones.
+    """
+    markers = len(detection.tag_ids)
+    whole: NDArray[np.bool_] = np.all(keep[: 4 * markers].reshape(markers, 4), axis=1)
+    first = np.zeros(len(keep), dtype=np.bool_)
+    first[: 4 * markers] = np.repeat(whole, 4)
+    order = np.concatenate([np.flatnonzero(first), np.flatnonzero(keep & ~first)])
+    covariances = detection.marker_covariances
+    if covariances is not None:
+        covariances = covariances[whole] if len(covariances) == markers and whole.any() else None
+    return replace(
+        detection,
+        points_board=detection.points_board[order],
+        points_image=detection.points_image[order],
+        tag_ids=tuple(tag_id for tag_id, intact in zip(detection.tag_ids, whole, strict=True) if intact),
+        marker_covariances=covariances,
+        sigma=None if detection.sigma is None else detection.sigma[order],
+    )
 
 
 def better_corners(
@@ -55,7 +79,7 @@ def better_corners(
     if not len(of_chess) or not len(of_markers) or np.median(of_chess) > _CLEARLY_BETTER * np.median(of_markers):
         return list(detections)
     return [
-        _kept(detection, c) if _enough(detection.points_board[c]) else detection
+        keep_points(detection, c) if _enough(detection.points_board[c]) else detection
         for detection, c in zip(detections, chess, strict=True)
     ]
 
@@ -79,13 +103,3 @@ def _enough(points: Floats) -> bool:
         return False
     extent = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     return bool(extent[1] >= _SPREAD * extent[0])
-
-
-def _kept(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
-    return replace(
-        detection,
-        points_board=detection.points_board[keep],
-        points_image=detection.points_image[keep],
-        marker_covariances=None,  # no longer four corners each
-        sigma=None if detection.sigma is None else detection.sigma[keep],
-    )

@@ -78,12 +78,6 @@ class IntrinsicsResult:
         return float("nan") if covariance is None else float(np.sqrt(max(covariance[0, 0], covariance[1, 1])))
 
     @property
-    def centre_sigma(self) -> float:
-        """Standard deviation of the principal point [px], the larger of both axes."""
-        covariance = self.intrinsics.covariance
-        return float("nan") if covariance is None else float(np.sqrt(max(covariance[2, 2], covariance[3, 3])))
-
-    @property
     def tilts_deg(self) -> Floats:
         """Tilt (N,) of each used view [deg]."""
         return np.array([view.tilt_deg for view in self.views if view.used])
@@ -104,6 +98,10 @@ def calibrate_intrinsics(
 
     Good views show the board large, tilted by 20 to 45 degrees in several directions, and
     together reach into all corners of the picture.
+
+    Mirrored pictures fit a lens as well as true ones, with the principal point mirrored. Points alone
+    do not tell, for a board may have its y axis up or down: :func:`vision_ik.tags.detect_board` refuses
+    them by the markers it reads, and a chessboard, which has none, is taken as it looks.
 
     Args:
         detections: One per picture, at least 4; 15 or more are good.
@@ -298,7 +296,8 @@ def _check_focal(intrinsics: CameraIntrinsics, used: int) -> None:
 def _left_out(chosen: _Selection) -> list[str]:
     said = [f"View {chosen.names[i]} was left out: {reason}." for i, reason in sorted(chosen.reasons.items())]
     return said + [
-        f"{count} misread {'corner' if count == 1 else 'corners'} of view {chosen.names[i]} were left out."
+        f"{count} misread {'corner' if count == 1 else 'corners'} of view {chosen.names[i]} "
+        f"{'was' if count == 1 else 'were'} left out."
         for i, count in sorted(chosen.dropped.items())
     ]
 

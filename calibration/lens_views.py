@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from calibration import checks
+from calibration.corners import keep_points
 from calibration.lens_fit import LensFit
 from calibration.lens_terms import View, settle, start_pose, terms
 from vision_ik.errors import CalibrationError
@@ -141,14 +142,7 @@ def without_misread(view: View, detection: BoardDetection, fit: LensFit) -> Boar
             return None
     if (distance[kept] > limit).any():
         return None
-    sigma = detection.sigma
-    return replace(
-        detection,
-        points_board=detection.points_board[kept],
-        points_image=detection.points_image[kept],
-        marker_covariances=None,  # no longer four corners each
-        sigma=None if sigma is None else sigma[kept],
-    )
+    return keep_points(detection, kept)
 
 
 def coverage_map(detections: Sequence[BoardDetection], image_size: tuple[int, int]) -> Floats:

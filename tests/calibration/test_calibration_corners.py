@@ -37,6 +37,16 @@ def test_misread_corners_are_dropped_and_only_they(rng: np.random.Generator) -> 
     sure = BoardDetection(points_board=seen.points_board, points_image=pixels, timestamp=0.0, sigma=sigma)
     sure = replace(sure, marker_covariances=np.zeros((len(pixels) // 4, 8, 8)))
     np.testing.assert_array_equal(without_misread(sure, LENS).sigma, np.delete(sigma, [3, 40]))
+    listed = replace(sure, tag_ids=(7, 8, 9), marker_covariances=np.arange(3)[:, None, None] * np.ones((3, 8, 8)))
+    mended = without_misread(listed, LENS)
+    assert mended.tag_ids == (8, 9)
+    assert mended.marker_covariances is not None
+    np.testing.assert_array_equal(mended.marker_covariances[:, 0, 0], [1.0, 2.0])
+    np.testing.assert_array_equal(mended.points_image[:8], pixels[4:12])
+    np.testing.assert_array_equal(
+        mended.sigma,
+        np.concatenate([sigma[4:12], np.delete(sigma, [3, 40])[[0, 1, 2]], np.delete(sigma, [3, 40])[11:]]),
+    )
 
 
 def test_the_views_decide_between_chess_and_marker_corners(rng: np.random.Generator) -> None:

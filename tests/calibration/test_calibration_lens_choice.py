@@ -121,6 +121,22 @@ def test_a_few_misread_corners_cost_corners_and_many_cost_the_view(rng: np.rando
     assert result.rms < 0.2
 
 
+def test_one_misread_corner_was_left_out_and_its_marker_is_listed_no_longer(rng: np.random.Generator) -> None:
+    seen = views(rng, 12)
+    pixels = np.array(seen[3].points_image)
+    pixels[5] += (9.0, -7.0)
+    count = len(pixels) // 4
+    seen[3] = replace(seen[3], points_image=pixels, tag_ids=tuple(range(count)))
+    result = calibrate_intrinsics(seen, image_size=SIZE)
+    assert "1 misread corner of view 3 was left out." in result.warnings
+    mended = result.detections[3]
+    assert len(mended.points_board) == len(pixels) - 1
+    assert mended.tag_ids == (0, *range(2, count))
+    # Marker 2 follows marker 0; what is left of marker 1 stands behind them all.
+    np.testing.assert_array_equal(mended.points_image[4:8], pixels[8:12])
+    np.testing.assert_array_equal(mended.points_image[4 * count - 4 :][:3], pixels[[4, 6, 7]])
+
+
 def test_blurred_pictures_are_left_out_before_the_fit(rng: np.random.Generator) -> None:
     widths = [0.8] * 9 + [3.1] + [float("nan")]
     result = calibrate_intrinsics(views(rng, 11), image_size=SIZE, edges_px=widths)

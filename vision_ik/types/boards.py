@@ -293,7 +293,7 @@ class BoardDetection:
     timestamp: float
     """[s] of the frame."""
     tag_ids: tuple[int, ...] = ()
-    """Markers that were read."""
+    """Markers that were read: the first points are their corners, four of each in this order."""
     sigma: Floats | None = None
     """(N,) [px] Standard deviation of each coordinate of a point, as the picture shows it; None where not measured."""
     marker_covariances: Floats | None = None
@@ -312,6 +312,8 @@ class BoardDetection:
         put(self, "points_image", read_only(self.points_image, (len(self.points_board), 2), "points_image"))
         if self.sigma is not None:
             put(self, "sigma", read_only(self.sigma, (len(self.points_board),), "sigma"))
+        if 4 * len(self.tag_ids) > len(self.points_board):
+            raise ValueError(f"{len(self.tag_ids)} markers have more corners than the {len(self.points_board)} points.")
         if self.marker_covariances is not None:
             covariances = read_only(self.marker_covariances, (None, 8, 8), "marker_covariances")
             if 4 * len(covariances) > len(self.points_board):
