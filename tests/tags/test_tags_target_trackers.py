@@ -35,7 +35,6 @@ def test_tags_of_several_ids_are_tracked_and_named() -> None:
     assert [target.name for target in targets] == ["tag 7", "tag 9"]
     assert np.allclose(targets[0].T_base_target.translation, (-0.2, 0.0, 1.1), atol=1e-3)
     assert np.allclose(targets[1].T_base_target.translation, (0.2, 0.0, 1.0), atol=1e-3)
-    assert trackers.shared_ids == frozenset()
 
 
 def test_two_tags_with_one_id_that_pass_each_other_keep_their_tracks() -> None:
@@ -61,7 +60,6 @@ def test_two_tags_with_one_id_that_pass_each_other_keep_their_tracks() -> None:
     assert first.twist[0] * second.twist[0] < 0.0
     assert first.T_base_target.translation[0] * first.twist[0] > 0.0
     assert {first.name, second.name} == {"tag 7", "tag 7 #2"}
-    assert trackers.shared_ids == {7}
 
 
 def test_one_of_two_tags_with_one_id_may_be_hidden_for_a_while() -> None:
@@ -84,7 +82,6 @@ def test_a_tag_that_is_detected_twice_stays_one() -> None:
         outcomes = trackers.update([seen(7, LEFT, k * PERIOD), seen(7, near, k * PERIOD)], Transform.identity())
         assert UpdateOutcome.IGNORED in outcomes
     assert len(trackers.of(7)) == 1
-    assert trackers.shared_ids == frozenset()
 
 
 def test_a_stray_detection_with_a_tracked_id_is_not_believed_at_once() -> None:

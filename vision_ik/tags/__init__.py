@@ -2,10 +2,14 @@
 
 from vision_ik.tags.boards.bundle_learning import LearnedBundle as LearnedBundle
 from vision_ik.tags.boards.bundle_learning import learn_bundle as learn_bundle
+from vision_ik.tags.boards.bundles import detect_bundle as detect_bundle
+from vision_ik.tags.boards.chessboards import detect_chessboard as detect_chessboard
 from vision_ik.tags.boards.detection import BoardFinder as BoardFinder
 from vision_ik.tags.boards.detection import detect_board as detect_board
 from vision_ik.tags.boards.diamonds import find_diamonds as find_diamonds
 from vision_ik.tags.boards.faults import explain_missing_board as explain_missing_board
+from vision_ik.tags.corners.refinement import RefinedCorners as RefinedCorners
+from vision_ik.tags.corners.refinement import refine_markers as refine_markers
 from vision_ik.tags.detection.detector import TagDetector as TagDetector
 from vision_ik.tags.detection.gate import TemporalGate as TemporalGate
 from vision_ik.tags.detection.ladder import Budget as Budget
@@ -20,9 +24,13 @@ from vision_ik.tags.following.follower import TagFollower as TagFollower
 from vision_ik.tags.poses.estimation import estimate_board_pose as estimate_board_pose
 from vision_ik.tags.poses.estimation import estimate_pose as estimate_pose
 from vision_ik.tags.printing import save_board_pdf as save_board_pdf
+from vision_ik.tags.printing import save_bundle_pdf as save_bundle_pdf
 from vision_ik.tags.printing import save_tags_pdf as save_tags_pdf
 from vision_ik.tags.render import render_board as render_board
+from vision_ik.tags.render import render_bundle as render_bundle
 from vision_ik.tags.render import render_marker as render_marker
+from vision_ik.tags.tracking.motion_bank import MotionModel as MotionModel
+from vision_ik.tags.tracking.settings import Preset as Preset
 from vision_ik.tags.tracking.settings import TrackerSettings as TrackerSettings
 from vision_ik.tags.tracking.tracker import TargetTracker as TargetTracker
 from vision_ik.tags.tracking.tracker import UpdateOutcome as UpdateOutcome
