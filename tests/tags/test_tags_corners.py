@@ -26,11 +26,12 @@ def picture(
     family: str = "36h11",
     noise: float = 1.0,
     blur_px: float = 0.6,
+    motion_px: float = 0.0,
     seed: int = 0,
 ) -> tuple[Image, Floats]:
     """Return a grey picture of marker 3 and its true corners (4, 2)."""
     texture = tag_texture(family, 3, SIZE, SIZE / 8.0)
-    conditions = Conditions(noise=noise, blur_px=blur_px)
+    conditions = Conditions(noise=noise, blur_px=blur_px, motion_px=motion_px)
     shot = shoot(texture, {3: tag_corners(SIZE)}, pose, lens, conditions, seed=seed)
     return np.ascontiguousarray(shot.frame.image[:, :, 0]), project(pose.apply(tag_corners(SIZE)), lens)
 
@@ -83,17 +84,27 @@ def test_edges_inside_the_marker_make_the_corners_surer() -> None:
     assert np.trace(whole.covariance[0]) < 0.8 * np.trace(border[1])
 
 
-@pytest.mark.parametrize(("noise", "blur_px"), [(2.0, 0.6), (10.0, 0.6), (2.0, 1.5)])
-def test_the_covariance_is_that_of_the_true_errors(noise: float, blur_px: float) -> None:
+@pytest.mark.parametrize(
+    ("noise", "blur_px", "motion_px"), [(2.0, 0.6, 0.0), (10.0, 0.6, 0.0), (2.0, 1.5, 0.0), (2.0, 0.6, 8.0)]
+)
+def test_the_covariance_is_that_of_the_true_errors(noise: float, blur_px: float, motion_px: float) -> None:
     chi_squares: list[float] = []
     cells = [marker_cells("36h11", 3)]
     for seed in range(40):
         pose = facing(0.01 * np.sin(seed), 0.01 * np.cos(seed), 0.5 + 0.01 * seed, roll_deg=9.0 * seed, tilt_deg=40.0)
-        gray, truth = picture(pose, noise=noise, blur_px=blur_px, seed=seed)
+        gray, truth = picture(pose, noise=noise, blur_px=blur_px, motion_px=motion_px, seed=seed)
         found = refine_markers(gray, rough(truth, seed), cells)
         e = (found.corners[0] - truth).ravel()
         chi_squares.append(float(e @ np.linalg.solve(found.covariance[0], e)) / 8.0)
     assert 0.5 < np.mean(chi_squares) < 1.5
+
+
+def test_corners_stay_right_under_a_path_during_the_exposure() -> None:
+    for seed in range(6):
+        gray, truth = picture(family="4x4_50", noise=2.0, motion_px=8.0, seed=seed)
+        found = refine_markers(gray, rough(truth), [marker_cells("4x4_50", 3)])
+        assert found.refined.all()
+        assert farthest(found.corners[0], truth) < 0.04
 
 
 def test_a_covered_corner_stays_right_and_is_less_sure() -> None:

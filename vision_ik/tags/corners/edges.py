@@ -13,8 +13,9 @@ _CHANCE = 0.2
 """Correlation of neighbouring residuals that is not taken for more than chance."""
 TABLE = 73
 """Entries of the step's table."""
-_SAME_BLUR, _SAME_PAPER = 0.02, 1e-3
-"""Weights of the expectation that an edge has the marker's blur, and that the paper goes on."""
+_SAME_BLUR, _SAME_PAPER, _SAME_SHAPE = 0.02, 1e-3, 1e-3
+"""Weights of the expectations that an edge has the marker's blur, that the paper goes on, and that the blur's
+shape is right."""
 _TABLE_REACH = 4.0
 """[sigma] Half length of the table, beside the pixel's own width; beyond it the step is over."""
 
@@ -26,47 +27,75 @@ def _phi(x: float) -> tuple[float, float]:
 
 
 @compiled
-def tabulate_step(sigma: float, nx: float, ny: float, table: Floats) -> None:
-    """Write the pixels' answer to a step, its slope and its derivative by the logarithm of sigma.
+def tabulate_step(blur: float, share: float, nx: float, ny: float, table: Floats) -> None:
+    """Write the pixels' answer to a step, its slope, and its changes with the blur's width and shape.
 
-    A pixel is the mean over its square of the step blurred by a Gaussian: with the square
-    seen along the normal (nx, ny) as two boxes of widths |nx| and |ny|, the answer is the
-    second difference of the second integral of the distribution.
+    The blur is that of a Gaussian and of a straight path during the exposure, seen from along the
+    edge: a box. A pixel is the mean over its square: two boxes of widths |nx| and |ny| along the
+    normal. So the answer is the second (with the path, third) difference of as many integrals of
+    the distribution. The changes are by the logarithm of the blur's standard deviation, and by the
+    square of the path's share, to which the excess kurtosis is proportional (-1.2).
+
+    Args:
+        blur: Standard deviation of the whole blur across the edge [px].
+        share: Of the path in the blur's variance.
+        nx: Normal of the edge.
+        ny: Normal of the edge.
+        table: (TABLE + 1, 4) written; the last row holds the half length and the entries per px.
     """
-    a, b = max(abs(nx), 0.02), max(abs(ny), 0.02)
-    reach = _TABLE_REACH * sigma + 0.5 * (a + b)
+    a, b, c = max(abs(nx), 0.02), max(abs(ny), 0.02), math.sqrt(12.0 * share) * blur
+    variance, square = blur * blur, (1.0 - share) * blur * blur
+    sigma = math.sqrt(square)
+    reach = _TABLE_REACH * sigma + 0.5 * (a + b + c)
     pitch = 2.0 * reach / (TABLE - 1)
     table[TABLE, 0], table[TABLE, 1] = reach, 1.0 / pitch
-    half = (0.5 * (a + b), 0.5 * (a - b), 0.5 * (b - a), -0.5 * (a + b))
     for i in range(TABLE):
         d = i * pitch - reach
-        s0 = s1 = s2 = 0.0
-        for k in range(4):
-            x = d + half[k]
-            sign = 1.0 if k == 0 or k == 3 else -1.0
+        s0 = s1 = s2 = s4 = ends = 0.0
+        for k in range(8 if share > 0.0 else 4):
+            sign = 1.0 if k % 4 == 0 or k % 4 == 3 else -1.0
+            x = d + 0.5 * ((a if k % 2 == 0 else -a) + (b if k % 4 < 2 else -b) + (c if k < 4 else -c))
             P, p = _phi(x / sigma)
-            s0 += sign * 0.5 * ((x * x + sigma * sigma) * P + x * sigma * p)
-            s1 += sign * (x * P + sigma * p)
-            s2 += sign * P
-        ab = a * b
-        table[i, 0] = s0 / ab
-        table[i, 1] = s1 / ab
-        table[i, 2] = sigma * sigma * s2 / ab
+            p *= sigma
+            once = x * P + p
+            twice = 0.5 * ((x * x + square) * P + x * p)
+            if share > 0.0:
+                ends += 0.5 * sign * twice
+                sign = sign if k < 4 else -sign
+                s0 += sign * ((x * x + 3.0 * square) * x * P + (x * x + 2.0 * square) * p) / 6.0
+                s1 += sign * twice
+                s2 += sign * once
+            else:
+                s0 += sign * twice
+                s1 += sign * once
+                s2 += sign * P
+                s4 -= sign * x * p / (square * square)
+        if share > 0.0:
+            area = a * b * c
+            by_path = ends / (a * b) - s0 / area
+            table[i, 2] = square * s2 / area + by_path
+            table[i, 3] = 0.25 * (by_path / share - variance * s2 / area) / share
+        else:
+            area = a * b
+            table[i, 2] = square * s2 / area
+            table[i, 3] = -0.05 * square * square * s4 / area
+        table[i, 0] = s0 / area
+        table[i, 1] = s1 / area
 
 
 @compiled
 def _lookup(table: Floats, d: float, out: Floats) -> None:
-    """Write step, slope and width derivative at distance ``d`` [px]."""
+    """Write step, slope and changes with width and shape at distance ``d`` [px]."""
     reach = table[TABLE, 0]
     if d <= -reach:
-        out[0] = out[1] = out[2] = 0.0
+        out[0] = out[1] = out[2] = out[3] = 0.0
     elif d >= reach:
-        out[0], out[1], out[2] = 1.0, 0.0, 0.0
+        out[0], out[1], out[2], out[3] = 1.0, 0.0, 0.0, 0.0
     else:
         f = (d + reach) * table[TABLE, 1]
         i = min(int(f), TABLE - 2)
         f -= i
-        for k in range(3):
+        for k in range(4):
             out[k] = table[i, k] + f * (table[i + 1, k] - table[i, k])
 
 
@@ -112,9 +141,11 @@ def fit_edge(
         cov: Covariance of the blur across and along [px^2].
         paper: Where the marker's paper may end [px], negative before the edge, 0 for edges inside; what lies beyond
             may have any grey, and its blur is fitted too.
-        kept: (P, 6) room for what the fit saw, to tell whether residuals are alike among neighbours; P = 0 for no.
+        kept: (P, 7) room for what the fit saw, to tell whether residuals are alike among neighbours; P = 0 for no,
+            and for a blur whose shape is taken as right.
         out: contrast, offset [px], its variance for a noise of 1 [px^2], residual variance,
-            change of log sigma, and its information for a noise of 1.
+            change of the logarithm of the blur and of the square of the path's share, and the factor
+            (3 numbers) of their information for a noise of 1.
 
     Returns:
         Number of pixels, 0 where the edge cannot be fitted.
@@ -124,12 +155,13 @@ def fit_edge(
     mx, my = cross[0], cross[1]
     ends = half * (tx * mx + ty * my)
     t0, t1 = -half + start, half - end
-    M = np.zeros((5, 5))
-    b = np.zeros(5)
+    M = np.zeros((6, 6))
+    b = np.zeros(6)
     total = 0.0
     count = 0
-    F0, F1, F2, G0, G1 = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
-    values, slopes, spreads = np.empty(3), np.empty(3), np.empty(3)
+    F0, F1, F2, G0, G1 = np.zeros(4), np.zeros(4), np.zeros(4), np.zeros(4), np.zeros(4)
+    values, slopes, spreads, shapes = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    shaped = len(kept) > 0
     c0, c1, c2 = white[1, 1] - white[0, 1], white[2, 1] - white[1, 1], white[3, 1] - white[2, 1]
     # Corners of the window bound its rows.
     ymin, ymax = 1e9, -1e9
@@ -167,18 +199,20 @@ def fit_edge(
                     values[k] = white[0, k] + d0 * F0[0] + d1 * F1[0] + d2 * F2[0]
                     slopes[k] = d0 * F0[1] + d1 * F1[1] + d2 * F2[1]
                     spreads[k] = d0 * F0[2] + d1 * F1[2] + d2 * F2[2]
+                    shapes[k] = d0 * F0[3] + d1 * F1[3] + d2 * F2[3]
                 s0 = values[0] + (values[1] - values[0]) * G0[0] + (values[2] - values[1]) * G1[0]
                 s2 = slopes[0] + (slopes[1] - slopes[0]) * G0[0] + (slopes[2] - slopes[1]) * G1[0]
                 s1 = spreads[0] + (spreads[1] - spreads[0]) * G0[0] + (spreads[2] - spreads[1]) * G1[0]
+                s4 = shapes[0] + (shapes[1] - shapes[0]) * G0[0] + (shapes[2] - shapes[1]) * G1[0]
                 s0 += cov * ((slopes[1] - slopes[0]) * G0[1] + (slopes[2] - slopes[1]) * G1[1])
             else:
-                s0, s2, s1 = c1 * F1[0], c1 * F1[1], c1 * F1[2]
+                s0, s2, s1, s4 = c1 * F1[0], c1 * F1[1], c1 * F1[2], c1 * F1[3]
                 if c0 != 0.0:
                     _lookup(table, d + before, F0)
-                    s0, s2, s1 = s0 + c0 * F0[0], s2 + c0 * F0[1], s1 + c0 * F0[2]
+                    s0, s2, s1, s4 = s0 + c0 * F0[0], s2 + c0 * F0[1], s1 + c0 * F0[2], s4 + c0 * F0[3]
                 if c2 != 0.0:
                     _lookup(table, d - after, F2)
-                    s0, s2, s1 = s0 + c2 * F2[0], s2 + c2 * F2[1], s1 + c2 * F2[2]
+                    s0, s2, s1, s4 = s0 + c2 * F2[0], s2 + c2 * F2[1], s1 + c2 * F2[2], s4 + c2 * F2[3]
             s3 = 0.0
             if paper > 0.0:
                 _lookup(table, d - paper, F2)
@@ -190,48 +224,59 @@ def fit_edge(
             M[0, 0] += 1.0
             M[1, 0] += s0
             M[1, 1] += s0 * s0
-            M[2, 0] += s1
-            M[2, 1] += s1 * s0
-            M[2, 2] += s1 * s1
-            M[3, 0] += s3
-            M[3, 1] += s3 * s0
-            M[3, 2] += s3 * s1
-            M[3, 3] += s3 * s3
-            M[4, 0] += s2
-            M[4, 1] += s2 * s0
-            M[4, 2] += s2 * s1
-            M[4, 3] += s2 * s3
-            M[4, 4] += s2 * s2
+            M[2, 0] += s3
+            M[2, 1] += s3 * s0
+            M[2, 2] += s3 * s3
+            M[3, 0] += s1
+            M[3, 1] += s1 * s0
+            M[3, 2] += s1 * s3
+            M[3, 3] += s1 * s1
+            M[5, 0] += s2
+            M[5, 1] += s2 * s0
+            M[5, 2] += s2 * s3
+            M[5, 3] += s2 * s1
+            M[5, 5] += s2 * s2
+            b[5] += g * s2
+            if shaped:
+                M[4, 0] += s4
+                M[4, 1] += s4 * s0
+                M[4, 2] += s4 * s3
+                M[4, 3] += s4 * s1
+                M[4, 4] += s4 * s4
+                M[5, 4] += s4 * s2
+                b[4] += g * s4
             if count < len(kept):
-                kept[count, 0], kept[count, 1], kept[count, 2] = g, s0, s1
-                kept[count, 3], kept[count, 4], kept[count, 5] = s3, s2, column
+                kept[count, 0], kept[count, 1], kept[count, 2], kept[count, 3] = g, s0, s3, s1
+                kept[count, 4], kept[count, 5], kept[count, 6] = s4, s2, column
             b[0] += g
             b[1] += g * s0
-            b[2] += g * s1
-            b[3] += g * s3
-            b[4] += g * s2
+            b[2] += g * s3
+            b[3] += g * s1
             total += g * g
             count += 1
     if count < 6:
         return 0
-    M[2, 2] += _SAME_BLUR * M[4, 4] + 1e-6
-    M[3, 3] += _SAME_PAPER
+    M[3, 3] += _SAME_BLUR * M[5, 5] + 1e-6
+    M[4, 4] += (_SAME_SHAPE * M[5, 5] if shaped else 1.0) + 1e-6
+    M[2, 2] += _SAME_PAPER
     M[1, 1] += 1e-6
     rhs = b.copy()
-    if not solve(M, b, 5):
+    if not solve(M, b, 6):
         return 0
     contrast = b[1]
     if abs(contrast) < 1.0:
         return 0
-    explained = b[0] * rhs[0] + b[1] * rhs[1] + b[2] * rhs[2] + b[3] * rhs[3] + b[4] * rhs[4]
+    explained = 0.0
+    for k in range(6):
+        explained += b[k] * rhs[k]
     out[0] = contrast
-    out[1] = -b[4] / contrast
-    out[2] = 1.0 / (M[4, 4] * contrast) ** 2
+    out[1] = -b[5] / contrast
+    out[2] = 1.0 / (M[5, 5] * contrast) ** 2
     out[3] = max(total - explained, 0.0) / max(count - 4, 1)
     if len(kept) > 0:
         out[3] *= _alikeness(kept[: min(count, len(kept))], b)
-    out[4] = b[2] / contrast
-    out[5] = (M[2, 2] * contrast) ** 2
+    out[4], out[5] = b[3] / contrast, b[4] / contrast
+    out[6], out[7], out[8] = M[3, 3] * contrast, M[4, 3] * contrast, M[4, 4] * contrast
     return count
 
 
@@ -241,10 +286,10 @@ def _alikeness(kept: Floats, fitted: Floats) -> float:
     squares = products = last = 0.0
     for i in range(len(kept)):
         r = kept[i, 0] - fitted[0]
-        for k in range(1, 5):
+        for k in range(1, 6):
             r -= fitted[k] * kept[i, k]
         squares += r * r
-        if i > 0 and kept[i, 5] == kept[i - 1, 5] + 1.0:
+        if i > 0 and kept[i, 6] == kept[i - 1, 6] + 1.0:
             products += r * last
         last = r
     alike = min(max(products / max(squares, 1e-9) - _CHANCE, 0.0), 0.8)

@@ -10,6 +10,7 @@ from vision_ik.tags.corners.edges import TABLE, fit_edge, tabulate_step
 from vision_ik.tags.corners.maps import (
     Bools,
     Ints,
+    add_side_errors,
     change_row,
     compiled,
     corner_covariance,
@@ -21,7 +22,7 @@ from vision_ik.tags.corners.maps import (
 from vision_ik.tags.corners.search import border_polarity, read_cells, search_border
 from vision_ik.types import Floats, Image
 
-_PASSES = 4
+_PASSES = 6
 _MAX_MOVE = 4.0
 """[px] A corner that would move farther has lost its edges."""
 _MAX_MOVE_CELLS = 1.0
@@ -38,8 +39,9 @@ _BIAS = 0.014
 """[px] Standard deviation of what the pixels' scatter does not show of an edge, for each of its pixels."""
 _CORNER_FLOOR = 0.0015
 """[px] The same of a corner."""
-_CROWDED_FLOOR = 0.45
-"""[px] The same for a blur as wide as a cell, where the paper's surroundings show; falls with the cube of the blur."""
+_CROWDED, _CROWDED_PATH = 0.0035, 0.016
+"""[cells] Standard deviation of a side's place under a blur that reaches a cell far, where more shows than is
+modelled, and what a path adds; rises with the fourth power of the reach."""
 _PRIOR = 20.0
 """Edges' worth of trust in the pixels' scatter, when the scatter of the edges says otherwise."""
 _FAINT = 0.3
@@ -62,12 +64,16 @@ _MIXED = 1.0
 """Blur (3 sigma) over half a cell beyond which what lies beside an edge is modelled, not left out."""
 _MUCH_BLUR = 1.0
 """[px]"""
+_LEAST_SHARP = 0.3
+"""[px] Blur of the lens beside that of a motion."""
+_LEAST_PATH = 0.04
+"""Square of the share in the blur's variance below which no path shows."""
 _KEPT = 256
 """Pixels of an edge that are asked whether their residuals are alike."""
 _BLUR = (0.15, 4.0)
 """[px] Bounds of the blur."""
 
-CONTRAST, OFFSET, VARIANCE, NOISE, WIDENING, WIDTH_INFO, LENGTH, AXIS = range(8)
+CONTRAST, OFFSET, VARIANCE, NOISE, WIDENING, RESHAPING, INFO, LENGTH, AXIS = 0, 1, 2, 3, 4, 5, 6, 9, 10
 
 
 @compiled
@@ -162,27 +168,27 @@ def refine_one(
     origin, last = quad.copy(), np.empty((4, 2))
     homography(quad, h)
     polarity = 1.0 if start_blur > 0.0 else -1.0
-    blur = np.full(2, abs(start_blur))
+    blur, share = np.full(2, abs(start_blur)), np.zeros(2)
     if not known:
         read_cells(gray, h, bend, n, white)
     covered = hidden.any()
     most = 2 * n * (n + 1)
-    rows, found = np.empty((most, 8)), np.empty((most, 8))
+    rows, found = np.empty((most, 8)), np.empty((most, 11))
     offsets, sigmas = np.empty(most), np.empty(most)
-    tables = np.empty((2, TABLE + 1, 3))
+    tables = np.empty((2, TABLE + 1, 4))
     scale = 1.0
     kept = 0
     for turn in range(_PASSES):
         for axis in range(2):
-            _tabulate(h, bend, n, axis, blur[axis], tables)
+            _tabulate(h, bend, n, axis, blur[axis], share[axis], tables)
         used = _fit_edges(
-            gray, h, bend, n, white, hidden, turn == 0 and not covered, polarity, blur, tables, rows, found
+            gray, h, bend, n, white, hidden, turn == 0 and not covered, polarity, blur, share, tables, rows, found
         )
         if used < _FEWEST:
             return False
         typical = np.median(found[:used, CONTRAST])
         noise = max(np.median(found[:used, NOISE]), _LEAST_NOISE)
-        widened = _widen(found[:used], typical, noise, blur)
+        widened = _widen(found[:used], typical, noise, blur, share)
         kept = 0
         for i in range(used):
             if found[i, CONTRAST] < _FAINT * typical:
@@ -207,8 +213,11 @@ def refine_one(
         if turn > 0 and move < _SETTLED + 0.2 * math.sqrt(noise) / typical and widened < 0.1:
             break
     scale = math.sqrt((_PRIOR + scale * scale * kept) / (_PRIOR + kept))
-    crowded = max(blur[0], blur[1]) / _least_cell(quad, n)
-    corner_covariance(h, A, scale, math.hypot(_CORNER_FLOOR, _CROWDED_FLOOR * crowded**3), covariance)
+    corner_covariance(h, A, scale, _CORNER_FLOOR, covariance)
+    for axis in range(2):
+        reach = 3.0 * math.sqrt((1.0 - share[axis]) * blur[axis] ** 2 + 1.0 / 12.0)
+        reach += 0.5 * math.sqrt(12.0 * share[axis]) * blur[axis]
+        add_side_errors(quad, 1 - axis, n, reach, _CROWDED + _CROWDED_PATH * share[axis] ** 2, covariance)
     return True
 
 
@@ -224,28 +233,41 @@ def _least_cell(quad: Floats, n: int) -> float:
 
 
 @compiled
-def _tabulate(h: Floats, bend: Floats, n: int, axis: int, blur: float, tables: Floats) -> None:
+def _tabulate(h: Floats, bend: Floats, n: int, axis: int, blur: float, share: float, tables: Floats) -> None:
     """Write the table of the steps of one direction."""
     frame = np.empty(9)
     place(h, bend, n, axis, n // 2, 0.0, float(n), frame)
-    tabulate_step(blur, frame[2], frame[3], tables[axis])
+    tabulate_step(blur, share, frame[2], frame[3], tables[axis])
 
 
 @compiled
-def _widen(found: Floats, typical: float, noise: float, blur: Floats) -> float:
-    """Change the blur as the edges ask; return the largest change of its logarithm."""
+def _widen(found: Floats, typical: float, noise: float, blur: Floats, share: Floats) -> float:
+    """Change the blur and its shape as the edges ask; return the largest change of the blur's logarithm."""
     largest = 0.0
     for axis in range(2):
-        top = bottom = 0.0
+        p = q = r = u = v = 0.0
         for i in range(len(found)):
             clear = found[i, CONTRAST] > _FAINT * typical and found[i, NOISE] < 9.0 * noise
             if found[i, AXIS] == axis and clear:
-                top += found[i, WIDTH_INFO] * found[i, WIDENING]
-                bottom += found[i, WIDTH_INFO]
-        if bottom > 0.0:
-            before = blur[axis]
-            blur[axis] = min(max(before * math.exp(min(max(top / bottom, -0.5), 0.5)), _BLUR[0]), _BLUR[1])
-            largest = max(largest, abs(math.log(blur[axis] / before)))
+                a, b, c = found[i, INFO], found[i, INFO + 1], found[i, INFO + 2]
+                p, q, r = p + a * a, q + a * b, r + b * b + c * c
+                u += a * a * found[i, WIDENING] + a * b * found[i, RESHAPING]
+                v += a * b * found[i, WIDENING] + (b * b + c * c) * found[i, RESHAPING]
+        if p <= 0.0:
+            continue
+        before, square = blur[axis], 0.0
+        if before > _MUCH_BLUR:
+            most = (1.0 - (_LEAST_SHARP / before) ** 2) ** 2
+            square = share[axis] ** 2
+            det = p * r - q * q
+            if det > 1e-9 * p * r:
+                square = min(max(square + (p * v - q * u) / det, 0.0), most)
+        if square < _LEAST_PATH:
+            square = 0.0
+        widening = min(max((u - q * (square - share[axis] ** 2)) / p, -0.5), 0.5)
+        blur[axis] = min(max(before * math.exp(widening), _BLUR[0]), _BLUR[1])
+        largest = max(largest, abs(math.log(blur[axis] / before)), abs(math.sqrt(square) - share[axis]))
+        share[axis] = math.sqrt(square)
     return largest
 
 
@@ -260,6 +282,7 @@ def _fit_edges(
     border_only: bool,
     polarity: float,
     blur: Floats,
+    share: Floats,
     tables: Floats,
     rows: Floats,
     found: Floats,
@@ -276,17 +299,18 @@ def _fit_edges(
         border_only: Whether edges inside the marker wait.
         polarity: 1 for black on white, -1 for white on black.
         blur: (2,) [px].
+        share: (2,) of a path in the blur's variance.
         tables: Of both directions' steps.
         rows: (most, 8) derivatives of the offsets by the homography, written.
-        found: (most, 8) see the columns, written.
+        found: (most, 11) see the columns, written.
 
     Returns:
         How many were fitted with the right polarity.
     """
-    frame, earlier, later, fit = np.empty(9), np.empty(9), np.empty(9), np.empty(6)
+    frame, earlier, later, fit = np.empty(9), np.empty(9), np.empty(9), np.empty(9)
     cross, around = np.empty(2), np.empty((4, 3))
     # Other shapes of blur than the Gaussian show where there is much of it.
-    kept = np.empty((_KEPT if max(blur[0], blur[1]) > _MUCH_BLUR else 0, 6))
+    kept = np.empty((_KEPT if max(blur[0], blur[1]) > _MUCH_BLUR else 0, 7))
     used = 0
     for axis in range(2):
         spread, side = math.sqrt(blur[axis] ** 2 + 1.0 / 12.0), math.sqrt(blur[1 - axis] ** 2 + 1.0 / 12.0)

@@ -16,6 +16,9 @@ from vision_ik.types import Floats
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+_SIDE_ENDS = 0.5
+"""Correlation of the errors of a side's ends."""
+
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -207,3 +210,37 @@ def corner_covariance(h: Floats, L: Floats, scale: float, floor: float, covarian
             for i in range(8):
                 total += J[r, i] * J[c, i]
             covariance[r, c] = total * scale * scale + (floor * floor if r == c else 0.0)
+
+
+@compiled
+def add_side_errors(quad: Floats, first: int, n: int, reach: float, crowded: float, covariance: Floats) -> None:
+    """Add to the corners' covariance (8, 8) [px^2] that opposite sides may lie too far in or out as a whole.
+
+    Args:
+        quad: (4, 2) corners [px].
+        first: Corner at which the first of both sides begins: 0 for top and bottom, 1 for right and left.
+        n: Cells along an edge.
+        reach: Of the blur across these sides [px]; what it hides of up to half a cell is modelled.
+        crowded: Standard deviation of a side's place for a reach of a cell [cells].
+        covariance: Changed.
+    """
+    u = np.empty((2, 2))
+    for side in range(first, 4, 2):
+        p, q, r, s = side, (side + 1) % 4, (side + 2) % 4, (side + 3) % 4
+        nx, ny = quad[q, 1] - quad[p, 1], quad[p, 0] - quad[q, 0]
+        length = math.hypot(nx, ny)
+        nx, ny = nx / length, ny / length
+        # Each corner moves along the side that meets this one there.
+        u[0, 0], u[0, 1] = quad[p, 0] - quad[s, 0], quad[p, 1] - quad[s, 1]
+        u[1, 0], u[1, 1] = quad[q, 0] - quad[r, 0], quad[q, 1] - quad[r, 1]
+        away = (u[0, 0] * nx + u[0, 1] * ny, u[1, 0] * nx + u[1, 1] * ny)
+        cell = max(0.5 * (away[0] + away[1]) / n, 0.5)
+        far = reach / cell
+        sigma = crowded * cell * far**4 * min(max((far - 0.5) / 0.1, 0.0), 1.0)
+        for i in range(2):
+            for j in range(2):
+                shared = sigma * sigma * (1.0 if i == j else _SIDE_ENDS) / (away[i] * away[j])
+                a, b = 2 * (p if i == 0 else q), 2 * (p if j == 0 else q)
+                for k in range(2):
+                    for m in range(2):
+                        covariance[a + k, b + m] += shared * u[i, k] * u[j, m]

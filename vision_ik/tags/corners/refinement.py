@@ -4,9 +4,10 @@ Corner detectors look at a few pixels of a corner that is no saddle; the edges h
 and where the bits are known those inside the marker hold more than its border. A search along
 the normals of the border brings the quad to within a fraction of a pixel. Then each edge of each
 cell is fitted to the pixels around it (no interpolation): level, contrast, blur and place of a
-step blurred by a Gaussian and seen by square pixels, which for a known blur is the
-maximum-likelihood estimate. The places, weighted by what the pixels' own scatter says of each,
-give the homography; edges that do not fit (covered, in glare, cut by a shadow) lose their weight.
+step blurred by a Gaussian and by a straight path during the exposure and seen by square pixels,
+which for a known blur is the maximum-likelihood estimate. The places, weighted by what the pixels'
+own scatter says of each, give the homography; edges that do not fit (covered, in glare, cut by a
+shadow) lose their weight.
 
 Where the lens is known its bending of straight lines is added to the homography as a polynomial
 over the marker, so that any lens model costs the same.
