@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from vision_ik.cameras import open_camera
 from vision_ik.cameras.images import ImageCamera
+from vision_ik.cameras.override import OtherLens
 from vision_ik.cameras.pictures import to_bgr
 from vision_ik.cameras.video import VideoCamera
 from vision_ik.clock import VirtualClock
 from vision_ik.errors import CameraError, CameraNotFoundError, FrameReadError
+from vision_ik.testing import FakeCamera, blank_frame
 from vision_ik.types import Camera, CameraIntrinsics, Frame
 
 UNEVEN = (0.0, 0.040, 0.055, 0.200, 0.233)
@@ -207,6 +209,25 @@ def test_pictures_of_other_sizes_get_their_own_lens(tmp_path: Path) -> None:
     assert frames[0].intrinsics is lens
     assert (frames[1].intrinsics.width, frames[1].intrinsics.K[0, 0]) == (128, 120.0)
     assert frames[1].intrinsics.K[0, 2] == 63.5  # the centre stays the centre
+
+
+def test_a_video_that_changes_its_size_gets_a_lens_for_each(tmp_path: Path) -> None:
+    sizes = [(64, 48)] * 3 + [(128, 96)] * 3
+    jpegs = [cv2.imencode(".jpg", np.full((h, w, 3), 90, np.uint8))[1].tobytes() for w, h in sizes]
+    (tmp_path / "clip.mjpeg").write_bytes(b"".join(jpegs))
+    with VideoCamera(tmp_path / "clip.mjpeg") as camera:
+        lenses = [frame.intrinsics for frame in drain(camera)]
+    assert [(lens.width, lens.height) for lens in lenses] == sizes
+
+
+def test_other_intrinsics_follow_frames_that_change_their_size() -> None:
+    sizes = [CameraIntrinsics.from_field_of_view(64, 48), CameraIntrinsics.from_field_of_view(128, 96)]
+    frames = [blank_frame(float(k), k, lens) for k, lens in enumerate(sizes)]
+    given = CameraIntrinsics.from_field_of_view(640, 480, 1.0)
+    camera = OtherLens(FakeCamera(frames, clock=VirtualClock()), given)
+    lenses = [frame.intrinsics for frame in (camera.read(), camera.read()) if frame is not None]
+    assert [lens.width for lens in lenses] == [64, 128]
+    assert lenses[1].K[0, 0] == pytest.approx(0.2 * given.K[0, 0])
 
 
 def test_intrinsics_of_another_shape_are_refused(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ class Stage:
         assert (q <= self.robot.upper).all()
 
     def _expose(self, timestamp: float, index: int) -> Image | None:
-        return None if self.drop(index) else np.zeros((2, 2, 3), dtype=np.uint8)
+        return None if self.drop(index) else np.zeros((480, 640, 3), dtype=np.uint8)
 
 
 def figure_eight(t: float) -> Transform:

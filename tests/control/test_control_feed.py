@@ -40,7 +40,7 @@ def test_frames_of_a_file_wait_for_the_clock() -> None:
 
 def test_a_live_source_gives_at_most_the_newest_frame() -> None:
     clock = VirtualClock()
-    feed = FrameFeed(FakeCamera(lambda _t, _k: np.zeros((1, 1, 3), dtype=np.uint8), clock=clock, rate=10.0))
+    feed = FrameFeed(FakeCamera(lambda _t, _k: np.zeros((48, 64, 3), dtype=np.uint8), clock=clock, rate=10.0))
     clock.sleep_until(0.55)
     assert [f.index for f in feed.poll(0.55)] == [5]
     assert feed.poll(0.55) == []

@@ -126,7 +126,7 @@ def test_a_misfit_beyond_the_noise_is_told_and_widens_the_covariance() -> None:
 
 
 def test_corners_with_an_impossible_covariance_are_refused() -> None:
-    seen = tag_seen(facing(0, 0, 0.3, tilt_deg=40), STRAIGHT, np.zeros((4, 2)), covariance=-np.eye(8))
+    seen = tag_seen(facing(0, 0, 0.3, tilt_deg=40), STRAIGHT, np.zeros((4, 2)), covariance=2.0 - np.eye(8))
     with pytest.raises(InvalidPoseError, match="covariance of the corners of tag 3 is not positive definite"):
         estimate_pose(seen, SIZE, STRAIGHT)
 

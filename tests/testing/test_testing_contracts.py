@@ -128,7 +128,7 @@ def test_depth_that_is_not_in_metres_is_found_out() -> None:
 
 def test_a_live_fake_camera_delivers_late_and_drops_what_is_not_read() -> None:
     clock = VirtualClock()
-    camera = FakeCamera(lambda _t, _k: np.zeros((1, 1, 3), dtype=np.uint8), clock=clock, rate=10.0, latency=0.25)
+    camera = FakeCamera(lambda _t, _k: np.zeros((48, 64, 3), dtype=np.uint8), clock=clock, rate=10.0, latency=0.25)
     clock.sleep_until(0.2)
     assert camera.read(timeout=0.0) is None
     clock.sleep_until(0.5)
@@ -143,7 +143,7 @@ def test_waiting_for_a_live_fake_camera_moves_the_clock_to_the_frame() -> None:
     dropped = {1, 2}
 
     def render(_t: float, index: int) -> Image | None:
-        return None if index in dropped else np.zeros((1, 1, 3), dtype=np.uint8)
+        return None if index in dropped else np.zeros((48, 64, 3), dtype=np.uint8)
 
     camera = FakeCamera(render, clock=clock, rate=10.0)
     first, second = camera.read(1.0), camera.read(1.0)
@@ -155,7 +155,7 @@ def test_waiting_for_a_live_fake_camera_moves_the_clock_to_the_frame() -> None:
 
 def test_an_unplugged_fake_camera_raises_from_then_on() -> None:
     clock = VirtualClock()
-    camera = FakeCamera(lambda _t, _k: np.zeros((1, 1, 3), dtype=np.uint8), clock=clock, fail_at=0.5)
+    camera = FakeCamera(lambda _t, _k: np.zeros((48, 64, 3), dtype=np.uint8), clock=clock, fail_at=0.5)
     assert camera.read() is not None
     clock.sleep_until(0.5)
     with pytest.raises(FrameReadError, match="unplugged"):

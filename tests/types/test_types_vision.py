@@ -45,6 +45,8 @@ def _estimate(**changes: Any) -> PoseEstimate:
         ({"model": "spherical"}, "pinhole or fisheye"),
         ({"width": 0}, "positive, not 0x480"),
         ({"covariance": np.eye(4)}, r"covariance must have shape \(9, 9\)"),
+        ({"covariance": -np.eye(9)}, "covariance must be symmetric with a diagonal that is not negative"),
+        ({"covariance": np.eye(9) + np.eye(9, k=2)}, "covariance must be symmetric"),
     ],
 )
 def test_a_lens_that_cannot_be_is_refused_with_the_reason(changes: dict[str, Any], said: str) -> None:
@@ -69,6 +71,38 @@ def test_a_field_of_view_spans_the_picture_from_pixel_edge_to_pixel_edge() -> No
     assert (lens.K[0, 2], lens.K[1, 2]) == (319.5, 239.5)
 
 
+def test_a_guessed_lens_says_how_far_off_it_may_be() -> None:
+    lens = CameraIntrinsics.from_field_of_view(640, 480)
+    assert lens.covariance is not None
+    sigma = np.sqrt(np.diag(lens.covariance))
+    # Webcams span 55 to 80 degrees, and both focal lengths are off together.
+    true = CameraIntrinsics.from_field_of_view(640, 480, np.deg2rad(80.0))
+    assert abs(lens.K[0, 0] - true.K[0, 0]) < 2.0 * sigma[0] < lens.K[0, 0]
+    assert lens.covariance[0, 1] == sigma[0] * sigma[1]
+    assert 10.0 < sigma[2] < 30.0
+    assert not lens.covariance[4:, 4:].any()
+
+
+def test_the_uncertainty_of_a_lens_follows_the_size_of_the_picture() -> None:
+    factor = np.arange(81.0).reshape(9, 9)
+    lens = _intrinsics(covariance=factor @ factor.T)
+    assert lens.covariance is not None
+    half = lens.scaled(320, 120)
+    assert half.covariance is not None
+    by = np.array([0.5, 0.25, 0.5, 0.25, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(half.covariance, np.diag(by) @ lens.covariance @ np.diag(by))
+    part = lens.part(100.0, -7.0, 50, 40)
+    assert part.covariance is not None
+    np.testing.assert_array_equal(part.covariance, lens.covariance)
+
+
+def test_a_cut_out_picture_keeps_its_rays() -> None:
+    lens = _intrinsics()
+    part = lens.part(100.0, -7.0, 50, 40)
+    assert (part.width, part.height) == (50, 40)
+    assert (part.K[0, 2], part.K[1, 2]) == (lens.K[0, 2] - 100.0, lens.K[1, 2] + 7.0)
+
+
 def test_a_resized_picture_keeps_its_rays() -> None:
     # cv2.resize keeps pixel edges, not centres, in place: the middle of the first two pixels becomes pixel 0.
     lens = _intrinsics(distortion=np.array([0.1, -0.05, 1e-3, -1e-3, 0.0]))
@@ -90,6 +124,10 @@ def test_a_resized_picture_keeps_its_rays() -> None:
         ({"image": np.zeros((480, 640, 3), dtype=np.float32)}, "uint8"),
         ({"image": np.zeros((0, 640, 3), dtype=np.uint8)}, "at least one pixel"),
         ({"depth": np.zeros((240, 320), dtype=np.float32)}, "differ in size"),
+        ({"image": np.zeros((640, 480, 3), dtype=np.uint8)}, "measures 480x640, but its lens is for 640x480"),
+        ({"image": np.zeros((240, 320, 3), dtype=np.uint8)}, "measures 320x240, but its lens is for 640x480"),
+        ({"timestamp": float("nan")}, "time stamp must be finite, not nan"),
+        ({"timestamp": -np.inf}, "time stamp must be finite, not -inf"),
     ],
 )
 def test_a_picture_of_the_wrong_form_is_no_frame(changes: dict[str, Any], said: str) -> None:
@@ -125,7 +163,7 @@ def test_a_value_does_not_follow_later_changes_of_the_array_it_was_made_from() -
 
 
 def test_making_a_frame_leaves_the_callers_image_writable() -> None:
-    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    image = np.zeros((480, 640, 3), dtype=np.uint8)
     frame = _frame(image=image)
     image[0, 0, 0] = 1
     assert not frame.image.flags.writeable
@@ -135,6 +173,25 @@ def test_making_a_frame_leaves_the_callers_image_writable() -> None:
 def test_a_detection_has_four_finite_corners(corners: np.ndarray) -> None:
     with pytest.raises(ValueError, match="corners must"):
         TagDetection(tag_id=1, family="36h11", corners=corners, timestamp=0.0)
+
+
+@pytest.mark.parametrize("covariance", [-np.eye(8), np.eye(8) + 3.0 * np.eye(8, k=5)])
+def test_a_detection_refuses_what_is_no_covariance(covariance: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="covariance must be symmetric with a diagonal that is not negative"):
+        TagDetection(tag_id=1, family="36h11", corners=np.zeros((4, 2)), timestamp=0.0, covariance=covariance)
+
+
+def test_detections_and_poses_have_a_time() -> None:
+    with pytest.raises(ValueError, match="time stamp must be finite"):
+        TagDetection(tag_id=1, family="36h11", corners=np.zeros((4, 2)), timestamp=float("nan"))
+    with pytest.raises(ValueError, match="time stamp must be finite"):
+        _estimate(timestamp=float("nan"))
+
+
+@pytest.mark.parametrize("name", ["covariance", "alternative_covariance", "lens_covariance"])
+def test_a_pose_refuses_what_is_no_covariance(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be symmetric"):
+        _estimate(**{name: np.eye(6) + np.eye(6, k=1)})
 
 
 @pytest.mark.parametrize("covariance", [np.eye(3), np.full((6, 6), np.nan)])

@@ -38,9 +38,16 @@ class OtherLens(BaseCamera):
         return self.camera.ended
 
     def read(self, timeout: float = 1.0) -> Frame | None:
-        """Return the camera's frame with the other intrinsics."""
+        """Return the camera's frame with the other intrinsics.
+
+        Raises:
+            CameraError: They do not fit this frame: its size is another than the camera's own intrinsics told.
+        """
         frame = self.camera.read(timeout)
-        return None if frame is None else replace(frame, intrinsics=self._intrinsics)
+        if frame is None:
+            return None
+        height, width = frame.image.shape[:2]
+        return replace(frame, intrinsics=fit_intrinsics(self._intrinsics, None, width, height, self.source))
 
     def close(self) -> None:
         """Close the camera behind."""

@@ -46,6 +46,7 @@ class VideoCamera(StoredCamera):
         clock: Clock | None = None,
     ) -> None:
         self._path = path
+        self._given, self._fov = intrinsics, fov
         try:
             self._container = av.open(str(path))
         except (av.error.FFmpegError, OSError) as error:
@@ -67,8 +68,7 @@ class VideoCamera(StoredCamera):
             self._next = self._decode()
             if self._next is None:
                 raise self._failure or self._unreadable(None)
-            height, width = self._next[1].shape[:2]
-            fitted = fit_intrinsics(intrinsics, fov, width, height, str(path))
+            fitted = self._fit(self._next[1])
         except BaseException:
             self._container.close()
             raise
@@ -98,7 +98,11 @@ class VideoCamera(StoredCamera):
             raise failure or self._unreadable(None)
         image = self._next[1]
         self._next = self._decode()  # one ahead, so that the end is known when the last frame is given
-        return image, self._intrinsics, None
+        same = image.shape[:2] == (self._intrinsics.height, self._intrinsics.width)
+        return image, self._intrinsics if same else self._fit(image), None
+
+    def _fit(self, image: Image) -> CameraIntrinsics:
+        return fit_intrinsics(self._given, self._fov, image.shape[1], image.shape[0], str(self._path))
 
     def _decode(self) -> tuple[float, Image] | None:
         """Return time and picture of the next frame; None at the end, or with the failure kept for its reader."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Image: TypeAlias = NDArray[np.uint8]
+
+_ASYMMETRY = 1e-6
+"""By which share of its largest element a covariance may differ from its transpose: rounding."""
 
 
 def read_only(value: ArrayLike, shape: tuple[int | None, ...], name: str, *, finite: bool = True) -> Floats:
@@ -25,6 +29,28 @@ def read_only(value: ArrayLike, shape: tuple[int | None, ...], name: str, *, fin
         raise ValueError(f"{name} must be finite, but holds NaN or infinity.")
     array.setflags(write=False)
     return array
+
+
+def covariance_of_size(value: ArrayLike, n: int, name: str) -> Floats:
+    """Return ``value`` as a read-only (n, n) covariance.
+
+    Raises:
+        ValueError: Another shape, not finite, not symmetric, or with a negative variance.
+    """
+    array = read_only(value, (n, n), name)
+    if np.abs(array - array.T).max() > _ASYMMETRY * np.abs(array).max() or array.diagonal().min() < 0.0:
+        raise ValueError(f"{name} must be symmetric with a diagonal that is not negative.")
+    return array
+
+
+def finite_time(timestamp: float) -> None:
+    """Refuse a time stamp that is NaN or infinite.
+
+    Raises:
+        ValueError: It is.
+    """
+    if not math.isfinite(timestamp):
+        raise ValueError(f"A time stamp must be finite, not {timestamp}.")
 
 
 def put(instance: object, name: str, value: object) -> None:

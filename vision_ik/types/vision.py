@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vision_ik.transforms import Transform
-from vision_ik.types._arrays import Floats, Image, put, read_only
+from vision_ik.types._arrays import Floats, Image, covariance_of_size, finite_time, put, read_only
 
 LensModel = Literal["pinhole", "fisheye"]
 _COEFFICIENTS: dict[str, tuple[int, ...]] = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
+
+_GUESSED_FOCAL = 0.25
+"""Standard deviation of a guessed focal length, as a share of it."""
+_GUESSED_CENTRE = 0.03
+"""Of the guessed image centre along each axis, as a share of the picture's width."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -48,19 +53,27 @@ class CameraIntrinsics:
             raise ValueError(f"Image size must be positive, not {self.width}x{self.height}.")
         if self.covariance is not None:
             n = 4 + len(self.distortion)
-            put(self, "covariance", read_only(self.covariance, (n, n), "covariance"))
+            put(self, "covariance", covariance_of_size(self.covariance, n, "covariance"))
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_fov: float = np.deg2rad(60.0)) -> CameraIntrinsics:
-        """Return an approximate distortion-free lens from the horizontal field of view [rad]."""
+        """Return an approximate distortion-free lens from the horizontal field of view [rad].
+
+        Its covariance says how far off such a guess is: the field of view of webcams alone is 55 to 80 degrees, and
+        data sheets tell now the diagonal, now that of stills. Both focal lengths are off by the same share.
+        """
         f = 0.5 * width / np.tan(0.5 * horizontal_fov)
         K = np.array([[f, 0, 0.5 * (width - 1)], [0, f, 0.5 * (height - 1)], [0, 0, 1.0]])
-        return cls(K=K, width=width, height=height, approximate=True)
+        covariance = np.zeros((9, 9))
+        covariance[:2, :2] = (_GUESSED_FOCAL * f) ** 2
+        covariance[2, 2] = covariance[3, 3] = (_GUESSED_CENTRE * width) ** 2
+        return cls(K=K, width=width, height=height, approximate=True, covariance=covariance)
 
     def scaled(self, width: int, height: int) -> CameraIntrinsics:
         """Return the lens for the same picture resized to width x height (pixel-centre convention)."""
         sx, sy = width / self.width, height / self.height
         S = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1.0]])
+        by = np.concatenate([[sx, sy, sx, sy], np.ones(len(self.distortion))])
         return CameraIntrinsics(
             K=S @ self.K,
             distortion=self.distortion,
@@ -68,12 +81,19 @@ class CameraIntrinsics:
             height=height,
             model=self.model,
             approximate=self.approximate,
+            covariance=None if self.covariance is None else self.covariance * np.outer(by, by),
         )
+
+    def part(self, x0: float, y0: float, width: int, height: int) -> CameraIntrinsics:
+        """Return the lens for a part of the picture that begins at (x0, y0) [px]; it may reach beyond the picture."""
+        K = self.K.copy()
+        K[:2, 2] -= (x0, y0)
+        return replace(self, K=K, width=width, height=height)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Frame:
-    """One picture and when it was taken."""
+    """One picture, when it was taken, and the lens for pictures of its size."""
 
     image: Image
     """(H, W, 3) uint8, BGR."""
@@ -89,6 +109,14 @@ class Frame:
             raise ValueError(f"A frame needs a (H, W, 3) uint8 BGR image, not {self.image.shape} {self.image.dtype}.")
         if self.image.size == 0:
             raise ValueError("A frame needs at least one pixel.")
+        finite_time(self.timestamp)
+        height, width = self.image.shape[:2]
+        lens = self.intrinsics
+        if (width, height) != (lens.width, lens.height):
+            raise ValueError(
+                f"The picture measures {width}x{height}, but its lens is for {lens.width}x{lens.height}: "
+                "use CameraIntrinsics.scaled for a resized picture and part for a cut one."
+            )
         if self.depth is not None and self.depth.shape != self.image.shape[:2]:
             raise ValueError(f"Depth {self.depth.shape} and image {self.image.shape[:2]} differ in size.")
         view = self.image.view()
@@ -118,8 +146,9 @@ class TagDetection:
 
     def __post_init__(self) -> None:
         put(self, "corners", read_only(self.corners, (4, 2), "corners"))
+        finite_time(self.timestamp)
         if self.covariance is not None:
-            put(self, "covariance", read_only(self.covariance, (8, 8), "covariance"))
+            put(self, "covariance", covariance_of_size(self.covariance, 8, "covariance"))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -138,7 +167,7 @@ class PointObservation:
         n = len(self.points)
         put(self, "points", read_only(self.points, (n, 3), "points"))
         put(self, "pixels", read_only(self.pixels, (n, 2), "pixels"))
-        put(self, "covariance", read_only(self.covariance, (2 * n, 2 * n), "covariance"))
+        put(self, "covariance", covariance_of_size(self.covariance, 2 * n, "covariance"))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -177,10 +206,11 @@ class PoseEstimate:
     """What the pose of a single tag was estimated from; None where it is not told."""
 
     def __post_init__(self) -> None:
-        put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
+        finite_time(self.timestamp)
+        put(self, "covariance", covariance_of_size(self.covariance, 6, "covariance"))
         for name in ("alternative_covariance", "lens_covariance"):
             if getattr(self, name) is not None:
-                put(self, name, read_only(getattr(self, name), (6, 6), name))
+                put(self, name, covariance_of_size(getattr(self, name), 6, name))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -200,4 +230,4 @@ class Target:
 
     def __post_init__(self) -> None:
         put(self, "twist", read_only(self.twist, (6,), "twist"))
-        put(self, "covariance", read_only(self.covariance, (6, 6), "covariance"))
+        put(self, "covariance", covariance_of_size(self.covariance, 6, "covariance"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -75,7 +75,9 @@ class PrintPlacer:
         if not (0.0 <= x < width and 0.0 <= y < height):
             return None
         window = cut(frame.image, bounds_of(corners, _MARGIN[0] * longest_edge(corners) + _MARGIN[1]))
-        lens = part_of(frame.intrinsics, *window.origin.tolist())
+        height, width = window.gray.shape
+        x0, y0 = window.origin.tolist()
+        lens = frame.intrinsics.part(x0, y0, width, height)
         expected = corners - window.origin
         fit = fit_pattern(window.gray, expected, pattern, _bend(expected, lens))
         if fit is None:
@@ -96,13 +98,6 @@ class PrintPlacer:
             knots=pattern.knots[seen[pattern.knot_cells].all(axis=1)],
             window=window,
         )
-
-
-def part_of(lens: CameraIntrinsics, x0: float, y0: float) -> CameraIntrinsics:
-    """Return the lens for a part of the picture that begins at (x0, y0) [px]."""
-    K = lens.K.copy()
-    K[:2, 2] -= (x0, y0)
-    return replace(lens, K=K, covariance=None)
 
 
 def _refined(
