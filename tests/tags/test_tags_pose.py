@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tags_scene import BARREL, FISHEYE, STRAIGHT, facing, pixels
@@ -225,3 +227,27 @@ def test_chess_corners_alone_are_enough_for_a_pose() -> None:
     estimate = estimate_board_pose(seen, STRAIGHT)
     assert estimate is not None
     assert estimate.T_camera_tag.distance_to(truth)[0] < 1e-8
+
+
+def test_corners_far_outside_the_picture_are_refused() -> None:
+    seen = seen_tag(facing(0.0, 0.0, 0.3, tilt_deg=40), STRAIGHT)
+    far = replace(seen, corners=seen.corners * 1e6)
+    with pytest.raises(InvalidPoseError, match="tag 3 lie more than 10 picture sizes outside") as caught:
+        estimate_pose(far, SIZE, STRAIGHT)
+    assert caught.value.facts["tag_id"] == 3
+    beside = seen_tag(facing(0.5, 0.0, 0.3, tilt_deg=40), STRAIGHT)  # a corner carried on beyond the border is none
+    assert beside.corners[:, 0].min() > 2 * STRAIGHT.width
+    assert estimate_pose(beside, SIZE, STRAIGHT).reprojection_error < 1e-6
+
+
+def test_a_guessed_lens_makes_the_distance_as_uncertain_as_it_is() -> None:
+    true, guess = (CameraIntrinsics.from_field_of_view(640, 480, np.deg2rad(fov)) for fov in (80.0, 60.0))
+    truth = facing(0.05, 0.0, 0.6, tilt_deg=35)
+    estimate = estimate_pose(seen_tag(truth, true), SIZE, guess)
+    assert estimate.lens_covariance is not None
+    z = estimate.T_camera_tag.rotation[2]
+    sigma = float(np.sqrt(z @ estimate.lens_covariance[:3, :3] @ z))
+    error = estimate.T_camera_tag.translation[2] - 0.6
+    assert error > 0.2
+    assert 0.5 * error < sigma < 2.0 * error
+    assert np.sqrt(z @ estimate.covariance[:3, :3] @ z) < 0.1 * error, "the corners alone do not tell"

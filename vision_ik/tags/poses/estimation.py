@@ -30,6 +30,8 @@ DEFAULT_PIXEL_SIGMA = 0.3
 """[px] Standard deviation of a corner coordinate where nothing measured it: blur, noise and paper together."""
 _LEAST_SIGMA = 1e-3
 """[px] No point is believed more than this."""
+_FARTHEST = 10.0
+"""[picture sizes] Beyond the picture: no corner that was seen, or carried on, lies so far out."""
 _UP = np.array([0.0, 0.0, 1.0])
 """Normal of a tag."""
 
@@ -55,11 +57,12 @@ def estimate_pose(
 
     Raises:
         ValueError: Size or sigma is not positive and finite.
-        InvalidPoseError: The corners are no picture of a square in front of the camera, are mirrored, or have
-            a covariance that is none.
+        InvalidPoseError: The corners are no picture of a square in front of the camera, are mirrored, lie far
+            outside the picture, or have a covariance that is none.
     """
     if not 0 < size_m < np.inf or not 0 < pixel_sigma < np.inf:
         raise ValueError(f"Tag size {size_m} m and pixel sigma {pixel_sigma} px must be positive and finite.")
+    _refuse_far(detection, intrinsics)
     _refuse_mirrored(detection)
     noise = pixel_sigma**2 * np.eye(8) if detection.covariance is None else detection.covariance
     seen = PointObservation(
@@ -157,6 +160,18 @@ def _estimate(
         lens_covariance=lens_covariance(fit, intrinsics),
         observation=seen,
     )
+
+
+def _refuse_far(detection: TagDetection, intrinsics: CameraIntrinsics) -> None:
+    """Refuse corners that cannot be of this picture: any square fits them, right before the lens."""
+    size = np.array([intrinsics.width, intrinsics.height])
+    outside = np.maximum(-detection.corners, detection.corners - size)
+    if (outside > _FARTHEST * size).any():
+        raise InvalidPoseError(
+            f"Corners of tag {detection.tag_id} lie more than {_FARTHEST:.0f} picture sizes outside the picture.",
+            "Drop the detection, or check that the intrinsics belong to this camera.",
+            tag_id=detection.tag_id,
+        )
 
 
 def _refuse_mirrored(detection: TagDetection) -> None:
