@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tags_scene import STRAIGHT, facing, pixels
 
-from vision_ik.tags import UpdateOutcome
+from vision_ik.tags import UpdateOutcome, estimate_pose
 from vision_ik.tags.tracking.trackers import TargetTrackers
 from vision_ik.transforms import Transform
-from vision_ik.types import PoseEstimate
+from vision_ik.types import PoseEstimate, TagDetection, tag_corners
 
 PERIOD = 1.0 / 30.0
 SIGMA = np.array([1e-3, 1e-3, 2e-3, 5e-3, 5e-3, 2e-3])
@@ -71,6 +72,38 @@ def test_one_of_two_tags_with_one_id_may_be_hidden_for_a_while() -> None:
             target = tracker.predict(k * PERIOD)
             assert target is not None
             assert target.T_base_target.distance_to(T)[0] < 1e-3
+    assert len(trackers.of(7)) == 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_tag_is_not_reported_where_its_namesake_is_after_it_was_covered(seed: int) -> None:
+    def estimates(t: float, *places: float) -> list[PoseEstimate]:
+        found: list[PoseEstimate] = []
+        for x in places:
+            corners = pixels(tag_corners(0.08), facing(x, 0.0, 0.6, tilt_deg=33), STRAIGHT)
+            corners += rng.normal(0.0, 0.1, (4, 2))
+            detection = TagDetection(tag_id=7, family="36h11", corners=corners, timestamp=t)
+            found.append(estimate_pose(detection, 0.08, STRAIGHT))
+        return found
+
+    rng = np.random.default_rng(seed)
+    trackers = TargetTrackers()
+    for k in range(60):
+        t = k * PERIOD
+        trackers.update(estimates(t, *((0.0, 0.2) if k < 20 else (0.2,))), Transform.identity())
+        first = trackers.predict(t)[0].T_base_target.translation[0] if trackers.predict(t) else np.nan
+        assert not abs(first - 0.2) < 0.05 or len(trackers.predict(t)) == 1, "one tag is reported as two"
+    (target,) = trackers.predict(59 * PERIOD)
+    assert target.T_base_target.translation[0] == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_stream_that_begins_anew_begins_both_tags_anew() -> None:
+    trackers = TargetTrackers()
+    for start in (100.0, 0.0):
+        for k in range(10):
+            t = start + k * PERIOD
+            trackers.update([seen(7, LEFT, t), seen(7, RIGHT, t)], Transform.identity())
+        assert len(trackers.predict(start + 10 * PERIOD)) == 2
     assert len(trackers.of(7)) == 2
 
 

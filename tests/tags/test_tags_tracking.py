@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,6 +230,62 @@ def test_nothing_is_predicted_before_the_first_sight_and_after_a_reset() -> None
     tracker.reset()
     assert tracker.predict(0.5) is None
     assert tracker.last_seen == -np.inf
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_stream_that_begins_anew_is_followed_from_its_first_estimate(reset: bool) -> None:
+    tracker = TargetTracker()
+    for k in range(30):
+        tracker.update(seen(T_BASE_TAG, 100.0 + k * PERIOD), T_BASE_CAMERA)
+    if reset:
+        tracker.reset()
+    elsewhere = Transform.from_translation((0.3, 0.0, 0.0)) @ T_BASE_TAG
+    outcomes = [tracker.update(seen(elsewhere, k * PERIOD), T_BASE_CAMERA) for k in range(3)]
+    assert outcomes == [UpdateOutcome.STARTED, UpdateOutcome.ACCEPTED, UpdateOutcome.ACCEPTED]
+    assert predicted(tracker, 0.1).T_base_target.distance_to(elsewhere)[0] < 1e-6
+
+
+def test_a_reset_tracker_is_like_a_new_one() -> None:
+    used, new = TargetTracker(), TargetTracker()
+    lens = np.diag([1e-3, 1e-3, 4e-3, 2e-3, 2e-3, 1e-3]) ** 2
+    rng = np.random.default_rng(0)
+    for k in range(30):
+        noise = rng.normal(0.0, 9.0 * SIGMA)
+        estimate = replace(seen(T_BASE_TAG, k * PERIOD, noise=noise, errors=(3.0, 4.0)), lens_covariance=lens)
+        used.update(estimate, T_BASE_CAMERA)
+    used.reset()
+    for tracker in (used, new):
+        feed(tracker, line, 0.3, noisy=True, seed=1)
+    assert np.array_equal(predicted(used, 0.4).covariance, predicted(new, 0.4).covariance)
+    assert np.array_equal(predicted(used, 0.4).twist, predicted(new, 0.4).twist)
+
+
+def test_a_tracker_refuses_estimates_of_another_tag() -> None:
+    tracker = TargetTracker()
+    tracker.update(seen(T_BASE_TAG, 0.0), T_BASE_CAMERA)
+    with pytest.raises(ValueError, match="follows tag 7, not 8"):
+        tracker.update(replace(seen(T_BASE_TAG, PERIOD), tag_id=8), T_BASE_CAMERA)
+    tracker.reset()
+    assert tracker.update(replace(seen(T_BASE_TAG, PERIOD), tag_id=8), T_BASE_CAMERA) is UpdateOutcome.STARTED
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rejections": 0}, "rejections must be at least 1"),
+        ({"rejections": -1}, "rejections must be at least 1"),
+        ({"corner_bias": -1.0}, "corner_bias must be finite and not negative"),
+        ({"corner_bias": float("nan")}, "corner_bias must be finite"),
+        ({"camera_lag": float("inf")}, "camera_lag must be finite"),
+        ({"facing": (0.0, 0.0, 0.0)}, "facing must be a direction"),
+        ({"facing": (0.0, float("nan"), 1.0)}, "facing must be a direction"),
+        ({"gate": float("nan")}, "gate must be in"),
+        ({"lost_after_s": float("nan")}, "lost_after_s must be positive"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TrackerSettings(**wrong)
 
 
 def test_the_past_is_answered_as_it_was_then() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,7 +52,6 @@ class TrackerSettings:
     corner_bias: float = 0.035
     """[px] Corner error that stays the same from frame to frame, so that it does not average out, of a tag whose
     edges are 20 px long; it falls with the square of the length."""
-
     camera_lag: float = 0.1
     """Share of the camera's own motion since the last frame by which its pose may be wrong: time stamps of frames and
     of the arm's posture never agree fully."""
@@ -67,6 +67,13 @@ class TrackerSettings:
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}.")
+        for name in ("corner_bias", "camera_lag"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}.")
+        if self.rejections < 1:
+            raise ValueError(f"rejections must be at least 1, not {self.rejections}.")
+        if self.facing is not None and not (len(self.facing) == 3 and 0.0 < math.hypot(*self.facing) < math.inf):
+            raise ValueError(f"facing must be a direction of three finite numbers, not {self.facing}.")
 
     @classmethod
     def steady(cls) -> TrackerSettings:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from vision_ik.tags.tracking.hypotheses import UpdateOutcome
 from vision_ik.tags.tracking.settings import TrackerSettings
-from vision_ik.tags.tracking.tracker import TargetTracker, UpdateOutcome
+from vision_ik.tags.tracking.tracker import TargetTracker
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, PoseEstimate, Target
 
 _CONFIRMED_FRAMES = 3
 """A further tag of an id that is tracked already is believed after so many estimates."""
+_DOUBTFUL = 4.0
+"""Share of the gate up to which a tracker may be given an estimate that it will refuse, rather than another its own."""
 _FAR = 1e6
 """Cost of pairs that do not belong together."""
 
@@ -38,7 +41,7 @@ class TargetTrackers:
     """Tracks every tag that is seen, each with a :class:`TargetTracker` of its own.
 
     Estimates go to the tracker of their id. Where an id is seen more than once they are shared out
-    so that the sum of the Mahalanobis distances is least: tags with one id keep their tracks.
+    so that they are likeliest as a whole: tags with one id keep their tracks.
 
     Args:
         T_tag_target: Where the goal is, seen from the tag: one for all, or by id (identity for others).
@@ -57,12 +60,6 @@ class TargetTrackers:
         self._T_tag_target = T_tag_target
         self._camera_covariance = camera_covariance
         self._tracked: dict[int, list[_Tracked]] = defaultdict(list)
-        self._shared: set[int] = set()
-
-    @property
-    def shared_ids(self) -> frozenset[int]:
-        """Ids of which more than one tag was seen at a time: which is which holds only while they are tracked."""
-        return frozenset(self._shared)
 
     def of(self, tag_id: int) -> list[TargetTracker]:
         """Return the trackers of one id, the first seen first."""
@@ -90,8 +87,6 @@ class TargetTrackers:
                 chosen = tracked or self._new(tag_id)
                 outcomes[which[k]] = chosen.tracker.update(estimate, T_base_camera)
                 chosen.estimates += 1
-            if sum(tracked.believed for tracked in self._tracked[tag_id]) > 1:
-                self._shared.add(tag_id)
         return outcomes
 
     def predict(self, timestamp: float) -> list[Target]:
@@ -107,12 +102,12 @@ class TargetTrackers:
     def reset(self) -> None:
         """Forget all targets."""
         self._tracked.clear()
-        self._shared.clear()
 
     def _current(self, tag_id: int, timestamp: float) -> list[_Tracked]:
         """Return the tags of an id, without further ones that were lost."""
         group = self._tracked[tag_id]
-        alive = [t for t in group if timestamp - t.tracker.last_seen <= self.settings.lost_after_s]
+        # Also those last seen far in the future are: the stream began anew.
+        alive = [t for t in group if abs(timestamp - t.tracker.last_seen) <= self.settings.lost_after_s]
         self._tracked[tag_id] = alive or group[:1]
         return self._tracked[tag_id]
 
@@ -122,8 +117,11 @@ class TargetTrackers:
         """Return which estimate goes to which tag (None: a new one); second detections of one tag go nowhere."""
         if not known or (len(known) == 1 and len(estimates) == 1):
             return [(k, known[0] if known else None) for k in range(len(estimates))]
-        distances = np.array([[t.tracker.distance(e, T_base_camera) for t in known] for e in estimates])
-        cost = np.where(distances <= 1.0, distances, _FAR)
+        compared = np.array([[t.tracker.compare(e, T_base_camera) for t in known] for e in estimates])
+        distances = compared[..., 0]
+        # By likelihood, as a track that was not seen for a while is vague and thus near to everything.
+        theirs = (distances <= _DOUBTFUL) & (distances.min(axis=1, keepdims=True) <= 1.0)
+        cost = np.where(theirs, compared[..., 1], _FAR)
         rows, columns = linear_sum_assignment(cost)
         pairs = {int(r): known[c] for r, c in zip(rows, columns, strict=True) if cost[r, c] < _FAR}
         idle = [t for t in known if t not in pairs.values()]
