@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 
 from vision_ik.errors import TagError
 from vision_ik.tags.corners.refinement import refine_markers
-from vision_ik.tags.detection.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
+from vision_ik.tags.detection.ladder import (
+    FRAME_RUNGS,
+    REGION_RUNGS,
+    Budget,
+    Meter,
+    Rung,
+    SearchResult,
+    cost,
+    in_turn,
+    views,
+)
 from vision_ik.tags.detection.readers import AprilTagReader, OpenCvReader, Reader, Sighting, SoftReader, merged
 from vision_ik.tags.detection.reading import AGREEMENT, CODE, Codebook, read_quads
 from vision_ik.tags.detection.stag import StagReader
+from vision_ik.tags.detection.verifying import PrintVerifier
 from vision_ik.tags.families import TagFamily, find_family
 from vision_ik.tags.pictures import is_convex_quad, noise_level, to_gray
 from vision_ik.types import Floats, Frame, Image, TagDetection
@@ -83,29 +94,41 @@ class TagDetector:
         self._patterns = found.dictionary.patterns if found.dictionary else None
         self._rim_cells = found.rim_cells
         self._book = Codebook.of(found.dictionary) if found.dictionary else None
+        self._verifier = PrintVerifier(found) if found.dictionary else None
 
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice.
 
-        Climbs the ladder until a rung shows any marker, or the budget is spent.
+        Climbs the ladder until a rung shows any marker (or the wanted ones), or the budget is spent.
         """
         return self.search(frame).detections
 
     def search(
-        self, frame: Frame, *, expected: Mapping[int, Floats] | None = None, wanted: Collection[int] | None = None
+        self,
+        frame: Frame,
+        *,
+        expected: Mapping[int, Floats] | None = None,
+        wanted: Collection[int] | None = None,
+        rim: float = 0.0,
+        regions_only: bool = False,
+        turn: int | None = None,
     ) -> SearchResult:
         """Return the markers in a frame, and what finding them cost.
 
         Looks first where markers are expected, with every rung for small pictures, then over the whole
         frame, rung by rung. It stops as soon as all that is expected and wanted has been seen; where nothing
-        is, after the first rung that shows anything; and where the budget does not allow the next rung.
+        is, after the first rung that shows anything. Rungs that the budget does not allow are left out.
         The same frame and arguments always give the same result.
 
         Args:
             frame: The picture.
             expected: Where markers are predicted to be: (4, 2) corners [px] by id, upright order.
-            wanted: Ids to look for; None asks for none in particular. (The detector's own ``wanted``
-                only leaves other ids out of what is reported.)
+            wanted: Ids to look for; None takes the detector's own.
+
+            rim: Least width of the rim around predicted corners that is looked at, too [px].
+            regions_only: Do not look elsewhere, whatever is missing.
+            turn: Number of this search in a series, of which each climbs no more than the first rung and, in turn,
+                one of the others: together they climb the ladder that a single one does. None climbs it all.
 
         Raises:
             ValueError: Predicted corners are not (4, 2) finite numbers.
@@ -142,11 +165,15 @@ class TagDetector:
         loss = _LOSS if lens is None or not np.any(lens.distortion) else _LOSS_BENT
         kept = moved.refined & self._still_read(gray, sightings, rough, moved.corners, loss)
         table = zip(sightings, np.where(kept[:, None, None], moved.corners, rough), moved.covariance, kept, strict=True)
-        return [
+        detections = [
             self._detection(s, quad, covariance if good else None, frame.timestamp)
             for s, quad, covariance, good in table
             if is_convex_quad(quad)
         ]
+        if self._verifier is None:
+            return detections
+        verified = (self._verifier.verified(d, frame, gray) for d in detections)
+        return [d for d in verified if d is not None]
 
     def _cells(self, sightings: list[Sighting]) -> int | list[Image] | None:
         """Return what is known of the prints, see :func:`refine_markers`; None where not even their borders are."""
