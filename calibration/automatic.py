@@ -62,6 +62,7 @@ def calibrate_automatically(
 
     Raises:
         CalibrationError: The board is not found, or cannot be shown in enough postures.
+        TagError: The pictures show another board, or the board mirrored.
         ArmError: The arm refuses.
         FrameReadError: The camera stopped.
     """
@@ -69,7 +70,13 @@ def calibrate_automatically(
     tell = on_progress or _silent
     start = np.asarray(observe.arm.read().q if q_start is None else q_start, dtype=np.float64)
     tell("looking for the board", 0, n)
-    first = find_first_views(observe, robot, solver, start, floor=floor)
+    try:
+        first = find_first_views(observe, robot, solver, start, floor=floor)
+    except CalibrationError as error:
+        reason = observe.explain_missing()
+        if reason is None:
+            raise
+        raise reason from error
     rough = guess = calibrate_hand_eye(first, intrinsics=intrinsics, mount=mount, board=observe.board, seed=seed)
     views: list[HandEyeView] = []
     plan: ViewPlan | None = None

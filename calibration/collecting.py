@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.missing import MissingBoard
 from calibration.moving import Mover
 from calibration.values import HandEyeView
 from vision_ik.clock import Clock
-from vision_ik.errors import FrameReadError
+from vision_ik.errors import FrameReadError, TagError
 from vision_ik.robots import RobotModel
-from vision_ik.tags import TagDetector, detect_board
+from vision_ik.tags import BoardFinder, TagDetector
 from vision_ik.transforms import Transform
-from vision_ik.types import Arm, Board, BoardDetection, Camera, Floats, Frame
+from vision_ik.types import Arm, Board, BoardDetection, Camera, Floats, Frame, TagBundle
 
 _FRAME_TIMEOUT = 5.0
 """[s] For a picture taken at rest to arrive."""
@@ -50,7 +51,7 @@ class Observer:
     Args:
         arm: The arm.
         camera: A live camera on the same clock.
-        board: What to look for.
+        board: What to look for, as told; which layout the print has is found out and remembered.
         robot: Model of the arm.
         clock: The clock of the run.
         speed: Share of the joints' limits that motions use.
@@ -73,13 +74,29 @@ class Observer:
         on_tick: Callable[[], None] | None = None,
     ) -> None:
         self.robot = robot
-        self.board = board
+        self._board = board
         self.camera = camera
         self.arm = arm
         self._clock = clock
-        self._detector = detector
+        self._finder = BoardFinder(board, detector=detector)
+        self._missing = MissingBoard(board)
+        self._seen = False
         self._on_sighting = on_sighting
         self._mover = Mover(arm=arm, robot=robot, clock=clock, speed=speed, on_tick=on_tick)
+
+    @property
+    def board(self) -> Board:
+        """What the print is, as far as is known."""
+        return self._board if isinstance(self._finder.layout, TagBundle) else self._finder.layout
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was wrong with the board as told."""
+        return self._finder.remarks
+
+    def explain_missing(self) -> TagError | None:
+        """Return what the pictures show in place of the board, ready to be raised; None when nothing, or the board."""
+        return None if self._seen else self._missing.explain()
 
     def __call__(self, way: Floats) -> Sighting:
         """Move along the corners ``way`` ((n,) or (K, n)), rest at the last one, and look.
@@ -87,13 +104,18 @@ class Observer:
         Raises:
             ArmError: The arm refuses or does not come to rest.
             FrameReadError: No picture came.
+            TagError: The picture shows the board mirrored, or its markers in another arrangement.
         """
         self._mover.go(way)
         frame = self._fresh_frame()
         state = self.arm.read()
-        detection = detect_board(frame, self.board, detector=self._detector)
+        detection = self._finder.detect(frame)
         if detection is not None and len(detection.points_image) < _FEWEST_CORNERS:
             detection = None
+        if detection is not None:
+            self._seen = True
+        elif not self._seen:
+            self._missing.note(frame)
         T_base_flange = Transform(self.robot.forward(state.q))
         sighting = Sighting(q=state.q, T_base_flange=T_base_flange, frame=frame, detection=detection)
         if self._on_sighting is not None:

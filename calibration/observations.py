@@ -29,13 +29,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from calibration.missing import MissingBoard
 from calibration.values import HandEyeView
 from vision_ik.cameras.pictures import decode_image
 from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount
-from vision_ik.tags import detect_board
+from vision_ik.tags import BoardFinder
 from vision_ik.transforms import Transform
-from vision_ik.types import Board, BoardDetection, CameraIntrinsics, Floats, Frame
+from vision_ik.types import Board, BoardDetection, CameraIntrinsics, Floats, Frame, TagBundle
 
 _FORMATS = 'Compare it with docs/conventions.md, "Views on disk".'
 _ROUNDED = 1e-3
@@ -53,6 +54,10 @@ class Observations:
     """None when the file does not say."""
     unseen: tuple[str, ...] = ()
     """Pictures in which the board was not found."""
+    board: Board | None = None
+    """What the print in the pictures is; None where corners were read."""
+    remarks: tuple[str, ...] = ()
+    """What was wrong with the board as told."""
 
 
 def read_observations(path: str | Path, *, board: Board | None = None) -> Observations:
@@ -66,6 +71,7 @@ def read_observations(path: str | Path, *, board: Board | None = None) -> Observ
         ConfigError: No such file, malformed, or pictures without a board; the sentence names the key.
         InvalidPoseError: A pose is no rigid transform.
         FrameReadError: A picture cannot be decoded.
+        TagError: The pictures show another board, or the board mirrored.
     """
     file = _file(Path(path))
     try:
@@ -115,6 +121,7 @@ def _from_pictures(file: Path, entries: list[dict[str, Any]], mount: Mount | Non
     views: list[HandEyeView] = []
     unseen: list[str] = []
     size = (0, 0)
+    finder, missing = BoardFinder(board), MissingBoard(board)
     for i, entry in enumerate(entries):
         name = str(entry["image"])
         image = decode_image(file.parent / name)
@@ -127,12 +134,24 @@ def _from_pictures(file: Path, entries: list[dict[str, Any]], mount: Mount | Non
             )
         size = shape
         lens = CameraIntrinsics.from_field_of_view(*size)  # detection does not look at it
-        detection = detect_board(Frame(image=image, timestamp=float(i), index=i, intrinsics=lens), board)
+        frame = Frame(image=image, timestamp=float(i), index=i, intrinsics=lens)
+        detection = finder.detect(frame)
         if detection is None:
             unseen.append(name)
+            missing.note(frame)
         else:
             views.append(HandEyeView(T_base_flange=_pose(entry), detection=detection, name=name))
-    return Observations(views=tuple(views), image_size=size, mount=mount, unseen=tuple(unseen))
+    reason = None if views else missing.explain()
+    if reason is not None:
+        raise reason
+    return Observations(
+        views=tuple(views),
+        image_size=size,
+        mount=mount,
+        unseen=tuple(unseen),
+        board=board if isinstance(finder.layout, TagBundle) else finder.layout,
+        remarks=finder.remarks,
+    )
 
 
 def _view(entry: Mapping[str, Any], name: str, board: Floats) -> HandEyeView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -14,8 +15,9 @@ from calibration.candidates import board_points
 from calibration.lens import project
 from calibration.moving import Mover
 from vision_ik.arms import JointLimits
-from vision_ik.errors import ArmError, CalibrationError, FrameReadError
+from vision_ik.errors import ArmError, CalibrationError, FrameReadError, TagError
 from vision_ik.ik import HybridSolver, load_solver
+from vision_ik.tags import BoardFinder, render_board
 from vision_ik.testing import FakeArm, FakeCamera, VirtualClock
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, BoardDetection, Floats, Frame, Image
@@ -34,21 +36,29 @@ def solver() -> HybridSolver:
 class Cell:
     """A fake arm with a board, seen without pixels; the board shows only where it really would."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, lag: float = 0.04, blind: bool = False) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, lag: float = 0.04, blind: bool = False, picture: Image | None = None
+    ) -> None:
         self.clock = VirtualClock()
         robot = solver().robot
         self.arm = FakeArm(JointLimits.of(robot), clock=self.clock, q=robot.home, lag=lag)
         self.blind = blind
+        self.picture = np.zeros((LENS.height, LENS.width, 3), dtype=np.uint8) if picture is None else picture
         self.postures: dict[int, Floats] = {}
         self.camera = FakeCamera(self._expose, clock=self.clock, intrinsics=LENS, latency=0.05)
         self.observe = Observer(self.arm, self.camera, BOARD, robot, clock=self.clock)
-        monkeypatch.setattr("calibration.collecting.detect_board", self._detect)
+
+        def detect(_finder: BoardFinder, frame: Frame) -> BoardDetection | None:
+            return self._detect(frame, BOARD)
+
+        if picture is None:
+            monkeypatch.setattr(BoardFinder, "detect", detect)
 
     def _expose(self, _timestamp: float, index: int) -> Image:
         self.postures[index] = self.arm.read().q
-        return np.zeros((LENS.height, LENS.width, 3), dtype=np.uint8)
+        return self.picture
 
-    def _detect(self, frame: Frame, board: Board, **_others: object) -> BoardDetection | None:
+    def _detect(self, frame: Frame, board: Board) -> BoardDetection | None:
         T_base_flange = Transform(solver().robot.forward(self.postures[frame.index]))
         T_camera_board = T_BASE_CAMERA.inv() @ T_base_flange @ T_FLANGE_BOARD
         points = board_points(board)
@@ -100,6 +110,46 @@ def test_a_board_that_is_never_seen_ends_the_search(monkeypatch: pytest.MonkeyPa
     robot = solver().robot
     with pytest.raises(CalibrationError, match="not seen from any of 5 postures"):
         find_first_views(cell.observe, robot, solver(), robot.home, most_looks=5)
+
+
+def page(board: Board) -> Image:
+    """Return a picture that is filled by a board."""
+    sheet = np.full((LENS.height, LENS.width, 3), 200, dtype=np.uint8)
+    drawn = render_board(board, px_per_m=2000.0, margin_m=0.01)
+    sheet[30 : 30 + len(drawn), 60 : 60 + drawn.shape[1]] = drawn[:, :, None]
+    return sheet
+
+
+def test_another_board_before_the_camera_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(monkeypatch, picture=page(replace(BOARD, family="5x5_100")))
+
+    def search(observe: Observer, _robot: object, _solver: object, q_start: Floats, **_others: object) -> None:
+        observe(q_start)
+        raise CalibrationError("The board was not seen.", "Look.")
+
+    monkeypatch.setattr("calibration.automatic.find_first_views", search)
+    with pytest.raises(TagError, match="5x5_1000 markers 0-16 in 7 columns") as caught:
+        calibrate_automatically(cell.observe, solver())
+    assert isinstance(caught.value.__cause__, CalibrationError)
+
+
+def test_a_search_that_shows_nothing_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(monkeypatch, blind=True)
+    assert cell.observe(solver().robot.home).detection is None
+    assert cell.observe.explain_missing() is None
+
+
+def test_the_layout_that_the_print_turns_out_to_have_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = replace(BOARD, columns=BOARD.rows, rows=BOARD.columns)
+    cell = Cell(monkeypatch, picture=page(BOARD))
+    observe = Observer(cell.arm, cell.camera, printed, solver().robot, clock=cell.clock)
+    assert observe.board == printed
+    assert observe(solver().robot.home).detection is not None
+    assert observe.board == BOARD
+    assert "swapped" in observe.remarks[0]
+    observe(solver().robot.home)
+    assert len(observe.remarks) == 1
+    assert observe.explain_missing() is None
 
 
 def test_views_without_the_board_are_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:

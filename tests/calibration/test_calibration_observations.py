@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from calibration_stage import BOARD, LENS, make_stage
 
 from calibration import calibrate_hand_eye, read_observations
-from vision_ik.errors import ConfigError, InvalidPoseError
+from vision_ik.errors import ConfigError, InvalidPoseError, TagError
 from vision_ik.tags import render_board
+from vision_ik.types import Board
 
 
 def document(rng: np.random.Generator) -> dict[str, Any]:
@@ -87,14 +89,31 @@ def test_no_json_at_all_is_said(tmp_path: Path) -> None:
         read_observations(tmp_path)
 
 
+def write_pictures(folder: Path, board: Board, names: tuple[str, ...] = ("a.png", "b.png")) -> None:
+    """Write pictures of a board and a list of them; the last one is blank."""
+    picture = np.pad(render_board(board, px_per_m=2000.0), 60, constant_values=255)
+    for name in names:
+        cv2.imwrite(str(folder / name), picture if name != names[-1] else np.full_like(picture, 128))
+    views = [{"image": name, "T_base_flange": np.eye(4).tolist()} for name in names]
+    (folder / "poses.json").write_text(json.dumps({"views": views}))
+
+
+def test_pictures_of_another_board_are_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path, replace(BOARD, family="5x5_100"))
+    with pytest.raises(TagError, match="5x5_1000 markers 0-16 in 7 columns"):
+        read_observations(tmp_path, board=BOARD)
+
+
+def test_the_layout_that_the_print_turns_out_to_have_is_told_once(tmp_path: Path) -> None:
+    write_pictures(tmp_path, BOARD, ("a.png", "b.png", "c.png"))
+    read = read_observations(tmp_path, board=replace(BOARD, columns=BOARD.rows, rows=BOARD.columns))
+    assert read.board == BOARD
+    assert len(read.views) == 2
+    assert ["swapped" in remark for remark in read.remarks] == [True]
+
+
 def test_pictures_are_searched_for_the_board(tmp_path: Path) -> None:
-    page = render_board(BOARD, px_per_m=2000.0)
-    page = page if page.ndim == 3 else cv2.cvtColor(page, cv2.COLOR_GRAY2BGR)
-    picture = cv2.copyMakeBorder(page, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
-    cv2.imwrite(str(tmp_path / "b.png"), np.full_like(picture, 128))
-    views = [{"image": name, "T_base_flange": np.eye(4).tolist()} for name in ("a.png", "b.png")]
-    (tmp_path / "poses.json").write_text(json.dumps({"views": views}))
+    write_pictures(tmp_path, BOARD)
     read = read_observations(tmp_path, board=BOARD)
     assert [view.name for view in read.views] == ["a.png"]
     assert read.unseen == ("b.png",)

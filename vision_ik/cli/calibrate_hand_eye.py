@@ -53,6 +53,7 @@ def _from_files(options: HandEyeOptions, path: Path) -> int:
         with stages.stage("Read the views") as stage:
             read = read_observations(path, board=board)
             stage.update(f"{len(read.views)} views")
+        board = read.board or board
         for name in read.unseen:
             stages.say(f"The board was not found in {name}.")
         mount: Mount = options.mount or read.mount or rig.mount
@@ -72,6 +73,8 @@ def _from_files(options: HandEyeOptions, path: Path) -> int:
             result = calibration.calibrate_hand_eye(read.views, intrinsics=lens, mount=mount, board=board)
     file = write_hand_eye(rig, options, result, lens, board, robot_hash=robot.hash, origin=str(path.resolve().name))
     present(result, file, as_json=options.json)
+    for remark in read.remarks:
+        console.warn(remark)
     hint_at_tag_size(rig)
     return EXIT_OK
 
@@ -119,8 +122,10 @@ def _real(options: HandEyeOptions) -> int:
         observe = Observer(arm, camera, board, robot, clock=clock, speed=options.speed)
         result = _drive(observe, options, options.mount or rig.mount, floor=options.floor_mm / 1000.0)
         lens = camera.intrinsics
-    file = write_hand_eye(rig, options, result, lens, board, robot_hash=robot.hash, origin=options.source)
+    file = write_hand_eye(rig, options, result, lens, observe.board, robot_hash=robot.hash, origin=options.source)
     present(result, file, as_json=options.json)
+    for remark in observe.remarks:
+        console.warn(remark)
     hint_at_tag_size(rig)
     return EXIT_OK
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from calibration.intrinsics import calibrate_intrinsics
 from calibration.lens_pictures import LensPicture, LensPictures, of_one_size, spread_out
 from calibration.lens_views import shift
+from calibration.missing import explain_missing
 from vision_ik.cameras import CameraSettings, open_camera
 from vision_ik.cameras.images import ImageCamera
 from vision_ik.cli import console
 from vision_ik.errors import CalibrationError, FrameReadError
-from vision_ik.tags.boards.chessboards import explain_missing_chessboard
-from vision_ik.tags.boards.faults import explain_missing_board
-from vision_ik.types import Board, BoardDetection, Camera, Chessboard, TagBundle
+from vision_ik.types import Board, BoardDetection, Camera, TagBundle
 
 _MOVED_SHARE = 0.06
 """Of the image width: a view whose board moved less than this since the last ones taken adds little."""
@@ -168,8 +167,7 @@ def _explain(source: str, board: Board, looked: int) -> None:
         with open_camera(source) as camera:
             frame = camera.read(timeout=1.0)
         if frame is not None:
-            chess = isinstance(board, Chessboard)
-            error = explain_missing_chessboard(frame, board) if chess else explain_missing_board(frame, board)
+            error = explain_missing(frame, board)
             if error is not None:
                 raise error
     raise CalibrationError(
