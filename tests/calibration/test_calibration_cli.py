@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from calibration_stage import BOARD, LENS, make_stage
@@ -14,6 +15,7 @@ from calibration import HandEyeResult, HandEyeView, calibrate_hand_eye
 from vision_ik.camera_info import load_intrinsics, save_intrinsics
 from vision_ik.cli.main import EXIT_ERROR, EXIT_OK, main
 from vision_ik.rig import Rig, load_rig, save_rig
+from vision_ik.tags import render_board
 from vision_ik.types import TagGridBoard
 
 
@@ -55,6 +57,19 @@ def test_hand_eye_from_a_file_makes_a_rig(
     assert printed["sigma_mm"] == pytest.approx(result.sigma_translation * 1e3)
     assert rig.robot_hash
     assert rig.provenance["calibrated_from"] == "views.json"
+
+
+def test_hand_eye_from_pictures_names_another_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = render_board(replace(BOARD, family="5x5_100"), px_per_m=2000.0)
+    cv2.imwrite(str(tmp_path / "a.png"), np.pad(page, 60, constant_values=255))
+    (tmp_path / "poses.json").write_text(
+        json.dumps({"views": [{"image": "a.png", "T_base_flange": np.eye(4).tolist()}]})
+    )
+    board = ["--columns", "7", "--rows", "5", "--square-mm", "30", "--marker-mm", "22", "--board-family", BOARD.family]
+    words = ["calibrate", "hand-eye", "--from", str(tmp_path), "--rig", str(tmp_path / "rig"), "--robot", "panda"]
+    assert main([*words, *board]) == EXIT_ERROR
+    said = " ".join(capsys.readouterr().err.split())
+    assert "a board of 5x5_1000 markers 0-16 in 7 columns" in said
 
 
 def test_an_existing_rig_keeps_what_is_not_calibrated(
