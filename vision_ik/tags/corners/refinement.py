@@ -114,7 +114,8 @@ def refine_visible(
         gray: (H, W) picture.
         quad: (4, 2) corners [px] as in :func:`refine_markers`.
         cells: (n, n) cells with border.
-        visible: (n, n) which of them are seen; edges beside the others are left out.
+        visible: (n, n) which of them are seen; edges beside the others are left out. Or (n + 4, n + 4), with two
+            cells of paper around.
         blur_px: Width of the steps at edges [px] (root mean square, squared weights).
         intrinsics: Lens, or None to take edges as straight in the picture.
 
@@ -128,7 +129,8 @@ def refine_visible(
     if min(gray.shape) < 2 or not (np.isfinite(moved).all() and np.isfinite(bend).all()):
         return None
     blur = stay(gray, moved, len(cells), bend, blur_px)
-    good = _refine(gray, moved, cells, bend, blur, covariance, hidden=np.pad(~visible, 2))
+    hidden = ~visible if len(visible) > len(cells) else np.pad(~visible, 2)
+    good = _refine(gray, moved, cells, bend, blur, covariance, hidden=hidden)
     return (moved, covariance) if good else None
 
 

@@ -12,17 +12,7 @@ from numpy.typing import NDArray
 
 from vision_ik.errors import TagError
 from vision_ik.tags.corners.refinement import refine_markers
-from vision_ik.tags.detection.ladder import (
-    FRAME_RUNGS,
-    REGION_RUNGS,
-    Budget,
-    Meter,
-    Rung,
-    SearchResult,
-    cost,
-    in_turn,
-    views,
-)
+from vision_ik.tags.detection.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
 from vision_ik.tags.detection.readers import AprilTagReader, OpenCvReader, Reader, Sighting, SoftReader, merged
 from vision_ik.tags.detection.reading import AGREEMENT, CODE, Codebook, read_quads
 from vision_ik.tags.detection.stag import StagReader
@@ -99,36 +89,25 @@ class TagDetector:
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice.
 
-        Climbs the ladder until a rung shows any marker (or the wanted ones), or the budget is spent.
+        Climbs the ladder until a rung shows any marker, or the budget is spent.
         """
         return self.search(frame).detections
 
     def search(
-        self,
-        frame: Frame,
-        *,
-        expected: Mapping[int, Floats] | None = None,
-        wanted: Collection[int] | None = None,
-        rim: float = 0.0,
-        regions_only: bool = False,
-        turn: int | None = None,
+        self, frame: Frame, *, expected: Mapping[int, Floats] | None = None, wanted: Collection[int] | None = None
     ) -> SearchResult:
         """Return the markers in a frame, and what finding them cost.
 
         Looks first where markers are expected, with every rung for small pictures, then over the whole
         frame, rung by rung. It stops as soon as all that is expected and wanted has been seen; where nothing
-        is, after the first rung that shows anything. Rungs that the budget does not allow are left out.
+        is, after the first rung that shows anything; and where the budget does not allow the next rung.
         The same frame and arguments always give the same result.
 
         Args:
             frame: The picture.
             expected: Where markers are predicted to be: (4, 2) corners [px] by id, upright order.
-            wanted: Ids to look for; None takes the detector's own.
-
-            rim: Least width of the rim around predicted corners that is looked at, too [px].
-            regions_only: Do not look elsewhere, whatever is missing.
-            turn: Number of this search in a series, of which each climbs no more than the first rung and, in turn,
-                one of the others: together they climb the ladder that a single one does. None climbs it all.
+            wanted: Ids to look for; None asks for none in particular. (The detector's own ``wanted``
+                only leaves other ids out of what is reported.)
 
         Raises:
             ValueError: Predicted corners are not (4, 2) finite numbers.
