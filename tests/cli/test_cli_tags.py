@@ -1,4 +1,4 @@
-"""The verb for printed tags: a bundle learned from pictures, and boards checked."""
+"""The verb for printed tags: printing, a bundle learned from pictures, boards and bundles checked."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 
 from vision_ik.cli.benches._boards_scenes import CONDITIONS, LENS, board_shot, cube, film
 from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK, main
-from vision_ik.layouts import load_bundle
+from vision_ik.layouts import load_bundle, save_bundle
 from vision_ik.rig import Rig, load_rig, save_rig
-from vision_ik.types import CharucoBoard, Image
+from vision_ik.tags import save_board_pdf, save_bundle_pdf, save_tags_pdf
+from vision_ik.transforms import Transform
+from vision_ik.types import CharucoBoard, Image, TagBundle
 
 BOARD = CharucoBoard(columns=5, rows=4, square_m=0.04, marker_m=0.03)
 
@@ -95,3 +97,70 @@ def test_a_board_is_checked_as_the_rig_describes_it_and_one_must_be_described(
     assert "10 of 10 markers" in capsys.readouterr().out
     assert main(["tags", "check", str(tmp_path / "photo.png")]) == EXIT_ERROR
     assert "No board is described" in capsys.readouterr().err
+
+
+def test_a_bundle_is_checked_from_its_file_or_the_rig_and_a_tag_that_was_moved_is_named(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    for path in sorted(pictures.iterdir())[:3]:
+        store(np.asarray(cv2.imread(str(path)), dtype=np.uint8), few / path.name)
+    save_bundle(cube(), tmp_path / "cube.toml")
+    rig = save_rig(Rig(robot="panda", intrinsics=LENS, bundles={"cube": cube()}), tmp_path / "desk").parent
+    for told in (str(tmp_path / "cube.toml"), "cube"):
+        assert main(["tags", "check", str(few), "--rig", str(rig), "--bundle", told]) == EXIT_OK
+        said = " ".join(capsys.readouterr().out.split())
+        assert "of 5 tags" in said
+        assert "px rms beside where the bundle has them" in said
+    poses = dict(cube().Ts_bundle_tag)
+    poses[0] = poses[0] @ Transform.from_translation((0.03, 0.0, 0.0))
+    save_bundle(replace(cube(), Ts_bundle_tag=poses), tmp_path / "moved.toml")
+    assert main(["tags", "check", str(few), "--rig", str(rig), "--bundle", str(tmp_path / "moved.toml")]) == EXIT_FOUND
+    assert "Not where the bundle has it: 0." in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_is_told_is_printed_as_the_library_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat = TagBundle.of([(3, Transform.identity(), 0.04), (9, Transform.from_translation((0.07, 0.0, 0.0)), 0.05)])
+    rig = save_rig(
+        Rig(robot="panda", boards={"desk": BOARD}, bundles={"front": flat}, tag_sizes={4: 0.03}), tmp_path / "desk"
+    ).parent
+    expected = save_tags_pdf("36h11", [4, 2], 0.03, tmp_path / "expected.pdf").read_bytes()
+    out = tmp_path / "out.pdf"
+    assert main(["tags", "print", str(out), "--ids", "4", "2", "--size-mm", "30"]) == EXIT_OK
+    assert out.read_bytes() == expected
+    assert "measure the ruler" in capsys.readouterr().err
+    assert main(["tags", "print", str(out), "--ids", "4", "--rig", str(rig)]) == EXIT_OK
+    assert out.read_bytes() == save_tags_pdf("36h11", [4], 0.03, tmp_path / "expected.pdf").read_bytes()
+    board = save_board_pdf(BOARD, tmp_path / "expected.pdf", page="A3").read_bytes()
+    described = ["--columns", "5", "--rows", "4", "--square-mm", "40", "--marker-mm", "30"]
+    for words in (described, ["--rig", str(rig)], ["--rig", str(rig), "--board", "desk"]):
+        out.unlink()
+        assert main(["tags", "print", str(out), "--page", "A3", *words]) == EXIT_OK
+        assert out.read_bytes() == board
+    assert main(["tags", "print", str(out), "--rig", str(rig), "--bundle", "front"]) == EXIT_OK
+    assert out.read_bytes() == save_bundle_pdf(flat, tmp_path / "expected.pdf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Nothing to print is told"),
+        (["--ids", "1"], "No size of the tags is known"),
+        (["--ids", "1", "--size-mm", "-4"], "must be positive"),
+        (["--ids", "1", "--size-mm", "400"], "do not fit A4"),
+        (["--ids", "1", "--size-mm", "40", "--columns", "4"], "both told"),
+        (["--ids", "1", "2", "--rig", "desk"], "measure 30, 50 mm in the rig"),
+        (["--columns", "4"], "only one of them is told"),
+        (["--columns", "4", "--rows", "4", "--marker-mm", "50"], "cannot be"),
+        (["--rig", "desk", "--board", "table"], "No board 'table' is known"),
+        (["--bundle", "none.toml"], "Could not read none.toml"),
+    ],
+)
+def test_what_cannot_be_printed_is_one_sentence_and_leaves_no_file(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_rig(Rig(robot="panda", tag_sizes={1: 0.03, 2: 0.05}), Path("desk"))
+    assert main(["tags", "print", "out.pdf", *words]) == EXIT_ERROR
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not Path("out.pdf").exists()

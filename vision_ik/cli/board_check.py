@@ -1,34 +1,37 @@
-"""``vision-ik tags check``: pictures in, what they show of a board out."""
+"""``vision-ik tags check``: pictures in, what they show of a board or bundle out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vision_ik.cli import console
 from vision_ik.cli.main import EXIT_FOUND, EXIT_OK
+from vision_ik.cli.tag_layouts import told_layout
 from vision_ik.errors import ConfigError, TagError
 
 if TYPE_CHECKING:
     from vision_ik.cli.tags import CheckOptions
     from vision_ik.rig import Rig
-    from vision_ik.types import Board, Frame
+    from vision_ik.tags import TagDetector
+    from vision_ik.types import Board, Frame, TagBundle
 
 _FRAME_TIMEOUT = 5.0
 _MOST = 200
 """Pictures looked at."""
 
 
-def check_board(options: CheckOptions) -> int:
-    """Print what each picture shows of the board; 1 when any does not show it as described.
+def check_layout(options: CheckOptions) -> int:
+    """Print what each picture shows of the board or bundle; 1 when any does not show it as described.
 
     Raises:
-        ConfigError: No board is described.
+        ConfigError: None is described.
     """
     from vision_ik.cameras import open_camera
     from vision_ik.rig import load_rig
 
     rig = None if options.rig is None else load_rig(options.rig)
-    board = _board(options, rig)
+    look = _looker(options, rig)
     rows: list[tuple[str, str]] = []
     good = True
     with open_camera(options.source, intrinsics=None if rig is None else rig.intrinsics) as camera:
@@ -36,15 +39,31 @@ def check_board(options: CheckOptions) -> int:
             frame = camera.read(timeout=_FRAME_TIMEOUT)
             if frame is None:
                 break
-            as_described, said = _look(frame, board)
+            as_described, said = look(frame)
             good &= as_described
             rows.append((str(frame.index + 1), said))
     console.results().print(console.table(["picture", "what it shows"], rows, right={"picture"}))
     return EXIT_OK if good else EXIT_FOUND
 
 
-def _look(frame: Frame, board: Board) -> tuple[bool, str]:
-    """Return whether a picture shows the board as described, and what it shows in words."""
+def _looker(options: CheckOptions, rig: Rig | None) -> Callable[[Frame], tuple[bool, str]]:
+    """Return what says whether a picture shows the layout as described, and what it shows in words."""
+    from vision_ik.tags import TagDetector
+    from vision_ik.types import TagBundle
+
+    layout = told_layout(options, rig)
+    if layout is None:
+        raise ConfigError(
+            "No board is described.",
+            "Give --columns, --rows, --square-mm and --marker-mm, --bundle, or a --rig that has a board.",
+        )
+    if isinstance(layout, TagBundle):
+        detector = TagDetector(layout.family)
+        return lambda frame: _look_at_bundle(frame, layout, detector)
+    return lambda frame: _look_at_board(frame, layout)
+
+
+def _look_at_board(frame: Frame, board: Board) -> tuple[bool, str]:
     from vision_ik.tags import detect_board, explain_missing_board
     from vision_ik.types import Chessboard
 
@@ -59,22 +78,18 @@ def _look(frame: Frame, board: Board) -> tuple[bool, str]:
     return False, "No board." if error is None else str(error)
 
 
-def _board(options: CheckOptions, rig: Rig | None) -> Board:
-    from vision_ik.types import CharucoBoard
+def _look_at_bundle(frame: Frame, bundle: TagBundle, detector: TagDetector) -> tuple[bool, str]:
+    from vision_ik.tags import detect_bundle, estimate_board_pose
 
-    if options.columns is not None and options.rows is not None:
-        try:
-            return CharucoBoard(
-                columns=options.columns,
-                rows=options.rows,
-                square_m=options.square_mm / 1000.0,
-                marker_m=options.marker_mm / 1000.0,
-                family=options.family,
-            )
-        except ValueError as error:
-            raise ConfigError(f"This board cannot be: {error}", "Correct the numbers.") from error
-    if rig is not None and rig.boards:
-        return next(iter(rig.boards.values()))
-    raise ConfigError(
-        "No board is described.", "Give --columns, --rows, --square-mm and --marker-mm, or a --rig that has a board."
-    )
+    found = detect_bundle(frame, bundle, detector=detector)
+    if found is None:
+        return False, "No tag of the bundle."
+    said = [f"{len(found.tag_ids)} of {len(bundle.markers)} tags."]
+    pose = estimate_board_pose(found, frame.intrinsics)
+    if pose is not None and not frame.intrinsics.approximate:
+        said.append(f"Their corners lie {pose.reprojection_error:.2f} px rms beside where the bundle has them.")
+    elsewhere = sorted({d.tag_id for d in detector.detect(frame)} & set(bundle.markers) - set(found.tag_ids))
+    if elsewhere:
+        listed = ", ".join(map(str, elsewhere))
+        said.append(f"Not where the bundle has {'it' if len(elsewhere) == 1 else 'them'}: {listed}. Learn it anew.")
+    return not elsewhere, " ".join(said)

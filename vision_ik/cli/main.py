@@ -28,7 +28,7 @@ VERBS: dict[str, str] = {
     "run": "Drive an arm toward the tags seen in a webcam, video, picture, stream or simulation.",
     "calibrate": "Find out where the camera is (hand-eye), and what its lens does (camera).",
     "train": "Train the learned IK seeds of one arm.",
-    "tags": "Learn a bundle of tags from a film, or check a printed board.",
+    "tags": "Print tags and boards, check them on pictures, or learn a bundle of tags from a film.",
     "bench": "Measure the figures in the docs on this machine.",
     "robots": "List the arms that ship with this package, or describe one.",
     "cameras": "List the cameras of this machine and their modes, or describe one.",

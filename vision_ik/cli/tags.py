@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import tyro
 
 from vision_ik.cli import console
 from vision_ik.cli.main import EXIT_OK
+from vision_ik.cli.tag_layouts import LayoutOptions
 from vision_ik.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,43 +60,60 @@ class LearnOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions:
-    """Say whether pictures show a printed board as it is described, and what is wrong where they do not.
+class CheckOptions(LayoutOptions):
+    """Say whether pictures show a printed board or bundle as described, and what is wrong where they do not.
 
     Recognised are the layout from before OpenCV 4.6, swapped width and height, markers of another
-    size, other ids, another dictionary, another number of columns, and mirrored pictures.
+    size, other ids, another dictionary, another number of columns, and mirrored pictures; on a bundle
+    of tags, those that stand elsewhere.
 
     Examples:
       vision-ik tags check photo.jpg --columns 5 --rows 7 --square-mm 40 --marker-mm 20 --family 6x6_250
       vision-ik tags check pictures --rig rigs/desk
+      vision-ik tags check film.mp4 --rig rigs/desk --bundle cube.toml
     """
 
     source: tyro.conf.Positional[str]
     """Picture, folder of pictures, or video."""
-    columns: int | None = None
-    """Squares of the ChArUco board along its width."""
-    rows: int | None = None
-    """Squares along its height."""
-    square_mm: float = 40.0
-    """Edge of a square."""
-    marker_mm: float = 30.0
-    """Edge of a marker's black border."""
-    family: str = "4x4_50"
-    """OpenCV dictionary of the markers."""
-    rig: Path | None = None
-    """Rig with the board, and the lens if it is known."""
 
 
-COMMANDS = {"learn": LearnOptions, "check": CheckOptions}
+@dataclass(frozen=True, kw_only=True)
+class PrintOptions(LayoutOptions):
+    """Write tags, a board or a flat bundle as a PDF at true size.
+
+    Every page has a ruler of 100 mm: print at 100 %, without fitting to the page, and measure it.
+
+    Examples:
+      vision-ik tags print tags.pdf --ids 0 1 2 --size-mm 40
+      vision-ik tags print board.pdf --columns 7 --rows 5 --square-mm 30 --marker-mm 22
+      vision-ik tags print front.pdf --bundle front.toml --page A3
+      vision-ik tags print board.pdf --rig rigs/desk
+    """
+
+    out: tyro.conf.Positional[Path]
+    """File to write."""
+    ids: tuple[int, ...] = ()
+    """Tags to print, each by itself."""
+    size_mm: float | None = None
+    """Edge of their black border; by default as in the rig."""
+    page: Literal["A4", "A3", "letter"] = "A4"
+    """Size of the paper."""
 
 
-def run(options: LearnOptions | CheckOptions) -> int:
-    """Learn a bundle, or check a board."""
+COMMANDS = {"learn": LearnOptions, "check": CheckOptions, "print": PrintOptions}
+
+
+def run(options: LearnOptions | CheckOptions | PrintOptions) -> int:
+    """Learn a bundle, check a board or bundle, or print what is told."""
     if isinstance(options, LearnOptions):
         return _learn(options)
-    from vision_ik.cli.board_check import check_board
+    if isinstance(options, PrintOptions):
+        from vision_ik.cli.tag_print import print_layout
 
-    return check_board(options)
+        return print_layout(options)
+    from vision_ik.cli.board_check import check_layout
+
+    return check_layout(options)
 
 
 def _learn(options: LearnOptions) -> int:
