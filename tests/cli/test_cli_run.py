@@ -13,12 +13,15 @@ import pytest
 
 from vision_ik.camera_info import save_intrinsics
 from vision_ik.cli.main import main
-from vision_ik.cli.setting import workspace_of
+from vision_ik.cli.run import Options
+from vision_ik.cli.setting import open_setting, workspace_of
 from vision_ik.cli.virtual_rig import approach_from_front, first_tag_pose, place_first_tag, reach_of
+from vision_ik.clock import VirtualClock
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig
 from vision_ik.robots import load_robot
 from vision_ik.tags import TagDetector, estimate_pose, render_marker
+from vision_ik.testing import FakeCamera, blank_frame
 from vision_ik.types import CameraIntrinsics, Frame, Image
 
 pytest.importorskip("pybullet", reason="PyBullet has no wheel for this Python")
@@ -62,6 +65,8 @@ def test_the_arm_visits_every_tag_of_a_picture_and_says_what_was_assumed(
 
     lines = [json.loads(line) for line in Path("out/detections.jsonl").read_text().splitlines()]
     assert [tag["id"] for tag in lines[0]["tags"]] == [3, 7]
+    for tag in lines[0]["tags"]:  # the distance is no better known than the guessed lens
+        assert 0.2 < np.linalg.norm(tag["sigma"][:3]) / tag["T_camera_tag"]["translation_m"][2] < 0.4
     with av.open("out/run.mp4") as video:
         assert sum(1 for _ in video.decode(video=0)) == len(lines) == metrics["frames"]
     page = Path("out/report.html").read_text()
@@ -154,6 +159,36 @@ def test_a_virtual_rig_sees_the_first_tag_where_it_was_put() -> None:
     metres, radians = (rig.T_mount_camera @ pose.T_camera_tag).distance_to(first_tag_pose(0.9))
     assert metres < 1e-12
     assert radians < 1e-12
+
+
+def test_tags_that_share_an_id_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("tags.png", _picture(3, 7, 7))
+    main(["run", "tags.png", "--size-mm", "60", "--hold-s", "0.4", "--out", "out"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Several tags with id 7 were seen at once" in said
+    assert "with id 3" not in said
+    assert "with id 7" in Path("out/report.html").read_text()
+    assert set(json.loads(Path("out/metrics.json").read_text())["tags_sharing_an_id"]) == {"7"}
+
+
+class _Talker(FakeCamera):
+    """Says one thing when it is opened, and another one later."""
+
+    remarks: tuple[str, ...] = ("it is a fake",)
+
+
+def test_what_a_camera_says_later_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    camera = _Talker([blank_frame(0.0)], clock=VirtualClock())
+    with open_setting(Options(source="0")) as setting:
+        setting.tell(camera)
+        camera.remarks = (*camera.remarks, "it came back")
+        setting.tell(camera)
+        setting.tell(camera)
+    said = capsys.readouterr().err
+    assert said.count("it is a fake") == said.count("it came back") == 1
 
 
 def test_a_picture_that_cannot_be_read_does_not_cost_the_others(

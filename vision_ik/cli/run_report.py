@@ -14,6 +14,7 @@ from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK
 from vision_ik.cli.run import Options
 from vision_ik.cli.runs import Outcome
 from vision_ik.cli.setting import Setting
+from vision_ik.cli.tally import Tally
 from vision_ik.files import write_atomic
 from vision_ik.robots import RobotModel
 from vision_ik.view import Plot, Table, Tile, plots, write_report
@@ -29,6 +30,8 @@ def present(setting: Setting, outcome: Outcome, options: Options) -> int:
     _report(setting, outcome, options, metrics)
     for sentence in setting.assumptions:
         console.warn(f"approximate: {sentence}")
+    for sentence in _shared_ids(outcome.tally):
+        console.warn(sentence)
     rows = [_tag_row(tag) for tag in metrics["targets"]]
     columns = ("target", "frames seen", "closest tool [mm]", "[deg]", "remark")
     console.people().print(console.table(columns, rows, right=columns[1:4]))
@@ -108,6 +111,15 @@ def _tag_row(tag: dict[str, Any]) -> list[str]:
     return [tag["target"], str(tag["frames"]), number(tag["closest_mm"]), number(tag["closest_deg"]), tag["remark"]]
 
 
+def _shared_ids(tally: Tally) -> list[str]:
+    """Return a sentence for each id that several tags had at a time."""
+    return [
+        f"Several tags with id {tag_id} were seen at once in {count} of {tally.frames} frames: which is which is known "
+        "only while they are followed. Print them with ids of their own."
+        for tag_id, count in sorted(tally.shared.items())
+    ]
+
+
 def _report(setting: Setting, outcome: Outcome, options: Options, metrics: dict[str, Any]) -> None:
     tally = outcome.tally
     ik = metrics["ik"]
@@ -115,7 +127,7 @@ def _report(setting: Setting, outcome: Outcome, options: Options, metrics: dict[
         options.out / "report.html",
         title=f"Run over {options.source}",
         summary=f"A simulated {setting.robot.name} followed the tags of family {setting.rig.tag_family}.",
-        warnings=[f"Approximate: {sentence}" for sentence in setting.assumptions],
+        warnings=[*(f"Approximate: {sentence}" for sentence in setting.assumptions), *_shared_ids(tally)],
         tiles=[
             Tile(label="frames with a tag", value=f"{tally.frames_with_tags} of {tally.frames}"),
             Tile(label="IK success", value=100 * ik["success"], unit="%"),

@@ -56,6 +56,7 @@ def drive(setting: Setting, options: Options, stages: Stages, window: LiveWindow
             runner.over_stills(camera, stages)
         else:
             runner.over_film(camera, stages)
+        setting.tell(camera)
     runner.outcome.wall_s = time.perf_counter() - begin
     runner.outcome.run_s = setting.world.now() - start
     return runner.outcome

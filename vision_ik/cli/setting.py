@@ -65,6 +65,7 @@ class Setting:
     assumptions: list[str] = field(default_factory=list[str])
     """What nobody told and was assumed, as sentences; empty when everything is known."""
     _shown: list[Transform] = field(default_factory=lambda: [Transform.identity()])
+    _told: set[str] = field(default_factory=set[str])
     _viewer: Viewer | None = None
     _ghost: str = ""
 
@@ -91,8 +92,7 @@ class Setting:
             clock=self.clock if clocked else None,
             settings=self.device.settings(),
         )
-        for sentence in (*getattr(camera, "mismatches", ()), *getattr(camera, "remarks", ())):
-            console.warn(sentence)
+        self.tell(camera)
         if camera.intrinsics.approximate and camera.intrinsics.distortion.any():
             self._assume("The lens is known by its maker's word alone, whose model is uncertain.")
         elif camera.intrinsics.approximate:
@@ -100,6 +100,13 @@ class Setting:
                 f"The lens is not known: {np.rad2deg(self.fov):.0f} degrees of horizontal field of view, no distortion."
             )
         return camera
+
+    def tell(self, camera: Camera) -> None:
+        """Print what a camera says of itself and did not say before: some is known only after a while."""
+        for sentence in (*getattr(camera, "mismatches", ()), *getattr(camera, "remarks", ())):
+            if sentence not in self._told:
+                self._told.add(sentence)
+                console.warn(sentence)
 
     def _assume(self, sentence: str) -> None:
         if sentence not in self.assumptions:

@@ -23,6 +23,8 @@ class Tally:
     frames_with_tags: int = 0
     sightings: Counter[int] = field(default_factory=Counter[int])
     """Frames in which each tag was seen, by id."""
+    shared: Counter[int] = field(default_factory=Counter[int])
+    """Frames in which several tags had one id, by id."""
     modes: Counter[str] = field(default_factory=Counter[str])
     """Control steps in each mode of the supervisor."""
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -46,7 +48,9 @@ class Tally:
         if step.frame is not None:
             self.frames += 1
             self.frames_with_tags += bool(step.detections)
-            self.sightings.update({detection.tag_id for detection in step.detections})
+            seen = Counter(detection.tag_id for detection in step.detections)
+            self.sightings.update(seen.keys())
+            self.shared.update(tag_id for tag_id, count in seen.items() if count > 1)
             self.see_durations.append(step.timings.get("see", float("nan")))
         if step.solution is not None:
             self.ik_status[step.solution.status.name.lower()] += 1
@@ -67,6 +71,7 @@ class Tally:
             "frames": self.frames,
             "frames_with_tags": self.frames_with_tags,
             "tags_seen": {str(tag): count for tag, count in sorted(self.sightings.items())},
+            "tags_sharing_an_id": {str(tag): count for tag, count in sorted(self.shared.items())},
             "control_steps": dict(self.modes),
             "reasons": dict(self.reasons.most_common(5)),
             "ik": {
