@@ -132,10 +132,10 @@ def _board(options: BoardOptions) -> Board:
     if options.board == "chessboard":
         return Chessboard(columns=columns, rows=rows, square_m=square)
     if options.board == "tags":
-        family = options.board_family or TagGridBoard.family
-        return TagGridBoard(columns=columns, rows=rows, tag_m=marker, gap_m=gap, family=family)
-    family = options.board_family or CharucoBoard.family
-    return CharucoBoard(columns=columns, rows=rows, square_m=square, marker_m=marker, family=family)
+        board = TagGridBoard(columns=columns, rows=rows, tag_m=marker, gap_m=gap)
+    else:
+        board = CharucoBoard(columns=columns, rows=rows, square_m=square, marker_m=marker)
+    return replace(board, family=options.board_family) if options.board_family else board
 
 
 def measured(board: Board, edge_mm: float | None) -> Board:
