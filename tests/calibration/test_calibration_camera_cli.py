@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from vision_ik.errors import ConfigError
 from vision_ik.rig import load_rig
 from vision_ik.tags import detect_board
 from vision_ik.transforms import Transform
-from vision_ik.types import CameraIntrinsics, CharucoBoard, Chessboard, Frame, TagGridBoard
+from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Chessboard, Frame, TagGridBoard
 
 BOARD = Chessboard(columns=6, rows=5, square_m=0.03)
 LENS = CameraIntrinsics(
@@ -32,12 +33,13 @@ LENS = CameraIntrinsics(
     height=240,
 )
 WORDS = ["calibrate", "camera", "--board", "chessboard", "--rows", "5", "--square-mm", "30"]
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def picture(T_camera_board: Transform, seed: int, *, blur_px: float = 0.6) -> Frame:
-    width, height = BOARD.size_m
+def picture(T_camera_board: Transform, seed: int, *, board: Board = BOARD, blur_px: float = 0.6) -> Frame:
+    width, height = board.size_m
     rim = np.array([[0, height, 0], [width, height, 0], [width, 0, 0], [0, 0, 0]])
-    texture = board_texture(BOARD, 0.01)
+    texture = board_texture(board, 0.01)
     return shoot(texture, {0: rim}, T_camera_board, LENS, Conditions(noise=1.0, blur_px=blur_px), seed=seed).frame
 
 
@@ -51,6 +53,44 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(path / f"p{i:02d}.png"), np.rot90(image) if i == 10 else image)
     (path / "p99.png").write_bytes(b"no picture")
     return path
+
+
+def written_in(document: str, beginning: str) -> list[str]:
+    """Return the words after ``vision-ik`` of the line of a document that begins like this."""
+    lines = (ROOT / document).read_text().splitlines()
+    line = next(line for line in lines if line.strip().startswith(f"vision-ik {beginning}"))
+    return shlex.split(line, comments=True)[1:]
+
+
+@pytest.mark.parametrize(
+    ("document", "board"),
+    [
+        ("README.md", CharucoBoard(columns=7, rows=5, square_m=0.03, marker_m=0.022)),
+        ("docs/seeing.md", CharucoBoard(columns=7, rows=5, square_m=0.03, marker_m=0.022)),
+        ("", TagGridBoard(columns=4, rows=3, tag_m=0.05, gap_m=0.01)),
+    ],
+)
+def test_the_command_in_the_documents_gives_a_lens_and_a_rig(
+    document: str, board: CharucoBoard | TagGridBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    poses = visible_poses(board, LENS, 2000, np.random.default_rng(5))
+    for i, T in enumerate(poses[:9]):
+        cv2.imwrite(f"pictures/{i}.png", picture(Transform(T), i, board=board).image)
+    told = written_in(document, "calibrate camera 0") if document else []
+    words = told or shlex.split(
+        "calibrate camera 0 --board tags --columns 4 --rows 3 --marker-mm 50 --gap-mm 10 --rig rigs/desk"
+    )
+    words[2:3] = ["--from", "pictures"]
+    assert main(words) == EXIT_OK
+    rig = load_rig("rigs/desk")
+    assert rig.boards["board"] == board
+    assert rig.intrinsics is not None
+    assert rig.intrinsics.K[0, 0] == pytest.approx(300.0, rel=0.03)
+    if "--report" in words:
+        assert Path(words[words.index("--report") + 1]).suffix == ".html"
+        assert "What to show next" in Path("lens.html").read_text()
 
 
 def test_a_folder_of_chessboards_gives_a_lens_in_any_format(
