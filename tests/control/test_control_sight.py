@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -9,7 +11,7 @@ from vision_ik.control import ServoSettings
 from vision_ik.control.sight import Sight
 from vision_ik.rig import Rig
 from vision_ik.transforms import Transform
-from vision_ik.types import CameraIntrinsics, Frame, TagDetection, tag_corners
+from vision_ik.types import CameraIntrinsics, Frame, TagDetection, Target, tag_corners
 
 SIZE = 0.08
 LENS = CameraIntrinsics(K=np.array([[600.0, 0, 319.5], [0, 600.0, 239.5], [0, 0, 1]]), width=640, height=480)
@@ -79,3 +81,26 @@ def test_without_a_wish_the_tag_of_the_lowest_id_is_followed_though_others_come_
     target = sight.predict(t)
     assert target is not None
     assert target.name == "tag 3"
+
+
+def test_corners_that_fit_badly_are_followed_with_a_larger_covariance_not_refused() -> None:
+    square = Transform.from_xyz_rpy((0.1, -0.05, 0.5), (np.pi - 0.6, 0.3, 0.0))
+
+    class Bent(Listed):
+        """A tag on a curved surface, with corners that are sharp."""
+
+        def detect(self, frame: Frame) -> list[TagDetection]:
+            bend = np.array([[3.0, 0.0], [-3.0, 0.0], [3.0, 0.0], [-3.0, 0.0]])
+            return [replace(d, corners=d.corners + bend, covariance=0.02**2 * np.eye(8)) for d in super().detect(frame)]
+
+    targets: list[Target] = []
+    for detector in (Bent(), Listed()):
+        sight = Sight(RIG, detector, ServoSettings())
+        t = watch(sight, detector, [(7, square)], 0.0)
+        target = sight.predict(t)
+        assert target is not None
+        targets.append(target)
+    bent, flat = targets
+    off = bent.T_base_target.translation - flat.T_base_target.translation
+    assert bent.covariance[2, 2] > 10.0 * flat.covariance[2, 2]
+    assert np.linalg.norm(off) < 0.05

@@ -88,6 +88,18 @@ def test_pinocchio_agrees_on_any_chain(
     np.testing.assert_allclose(working.oMf[model.getFrameId(robot.tip)].homogeneous, robot.forward(q), atol=EXACT)
 
 
+@pytest.mark.parametrize("lean", [1e-12, 1e-7, 1e-3, 0.1])
+def test_pinocchio_agrees_on_axes_that_nearly_point_down(pin: Any, tmp_path: Path, lean: float) -> None:
+    text = urdf_text.robot(
+        joint("j0", "l0", "l1", axis=(0.7 * lean, lean, -1.0), xyz=(0.1, 0.2, 0.3)), links=["l0", "l1"]
+    )
+    robot = load_robot(write(tmp_path, text))
+    q = np.array([1.0])
+    model, working = _pinocchio(pin, robot)
+    pin.framesForwardKinematics(model, working, _configuration(robot, q))
+    np.testing.assert_allclose(working.oMf[model.getFrameId("l1")].homogeneous, robot.forward(q), atol=EXACT)
+
+
 @pytest.mark.parametrize("name", list_robots())
 def test_pybullet_agrees_on_the_tip(name: str, bullet: Any, rng: np.random.Generator) -> None:
     robot = load_robot(name)

@@ -53,7 +53,7 @@ def open_device(serial: str, settings: CameraSettings) -> Oak:
     if not hasattr(dai.node, "Camera") or not hasattr(dai.Pipeline, "getDefaultDevice"):
         raise CameraError(
             f"The installed depthai {getattr(dai, '__version__', '')} is older than generation 3.",
-            "pip install -U 'vision-ik[depthai]'",
+            "Update it: pip install -U 'vision-ik[depthai]'.",
         )
     return Oak(dai, serial, settings)
 

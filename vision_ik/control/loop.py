@@ -39,6 +39,13 @@ _BRANCH_CHANGE = 0.5
 _DAMPING = 0.02
 """Of the pseudo-inverse that maps the target's twist to joint velocities [m, rad]; bounds them near singularities."""
 
+_UNSETTLED = Verdict(
+    mode=Mode.IDLE,
+    reason="The target is seen, but two poses of it fit the pictures alike.",
+    remedy="Bring the camera nearer or look at the tag from the side; a larger tag, or several on one body, helps too.",
+)
+"""Until the tracker can tell the planar solutions apart, an arm must not go to either."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ServoStep:
@@ -197,7 +204,7 @@ class ServoLoop:
             return target, None, verdict
         verdict = self.supervisor.judge_target(now, self.sight.last_seen, self.sight.trouble)
         if verdict is not None or target is None:
-            return target, None, verdict or Verdict(mode=Mode.IDLE)
+            return target, None, verdict or _UNSETTLED
         try:
             solution = self._solve(target)
         except Exception as error:  # as above

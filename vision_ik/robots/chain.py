@@ -191,12 +191,15 @@ def _turn_to_z(axis: Floats) -> Floats:
     """Return the (4, 4) rotation whose z column is ``axis``: the shortest one, exact along a coordinate axis."""
     T = np.eye(4)
     x, y, z = axis
-    if z < -1.0 + 1e-12:
-        T[:3, :3] = np.diag([1.0, -1.0, -1.0])
-    else:
-        # Rodrigues' formula for the rotation from z to the axis, with cos = z and sin * u = (-y, x, 0).
-        k = 1.0 / (1.0 + z)
-        T[:3, :3] = [[1.0 - k * x * x, -k * x * y, x], [-k * x * y, 1.0 - k * y * y, y], [-x, -y, z]]
+    # Near -z the shortest rotation is ill-conditioned; half a turn about x goes before it there.
+    turned = z < -0.999
+    if turned:
+        y, z = -y, -z
+    # Rodrigues' formula for the rotation from z to the axis, with cos = z and sin * u = (-y, x, 0).
+    k = 1.0 / (1.0 + z)
+    T[:3, :3] = [[1.0 - k * x * x, -k * x * y, x], [-k * x * y, 1.0 - k * y * y, y], [-x, -y, z]]
+    if turned:
+        T[1:3] *= -1.0
     return T
 
 

@@ -13,6 +13,8 @@ from vision_ik.tags.tracking.pose_filter import exp_so3, linearise, turn_between
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, PoseEstimate
 
+_CREDIBLE = 0.99
+"""Share of good estimates whose corners fit better."""
 _WIDEST = 1.0
 """[rad] Rotation is believed to be known so well at least, whatever the corners say."""
 
@@ -28,6 +30,9 @@ class Sighting:
         estimate: Of the tag.
         T_base_camera: At its time.
         noise_ratio: Variance of the pixels over the one that the estimate states.
+
+    Where the corners fit worse than their noise allows, because the lens or the print is not as told, they are
+    believed as much less: such a target is known less surely, it is not one to be refused.
     """
 
     def __init__(self, estimate: PoseEstimate, T_base_camera: Transform, noise_ratio: float = 1.0) -> None:
@@ -50,7 +55,8 @@ class Sighting:
         """Whether the stated noise was measured in the picture, not assumed."""
         self._points: tuple[Floats, Floats, Floats, Floats] | None = None
         self._errors = (estimate.reprojection_error, estimate.alternative_error)
-        self._covariance = estimate.covariance * noise_ratio
+        self._covariance = estimate.covariance * noise_ratio  # widened for the misfit already
+        noise_ratio *= _excess(estimate, noise_ratio)
         self._noise_ratio = noise_ratio
         if seen is None:
             return
@@ -171,6 +177,13 @@ def angle_between(A: Floats, B: Floats) -> float:
 def chi2_limit(share: float, freedom: int) -> float:
     """Return the chi-square with ``freedom`` degrees of freedom that a ``share`` of draws stays below."""
     return 2.0 * float(gammaincinv(0.5 * freedom, share))
+
+
+def _excess(estimate: PoseEstimate, noise_ratio: float) -> float:
+    """Return by how much the variance of the points must be larger for the estimate's misfit to be credible."""
+    if estimate.freedom < 1 or not np.isfinite(estimate.chi_square):
+        return 1.0
+    return max(1.0, estimate.chi_square / noise_ratio / chi2_limit(_CREDIBLE, estimate.freedom))
 
 
 def _inverse(matrix: Floats) -> Floats:
