@@ -128,7 +128,7 @@ def test_without_the_library_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, "stag", module)
     with pytest.raises(TagError, match="stag-python") as caught:
         TagDetector("stag_hd15")
-    assert caught.value.remedy == "pip install 'vision-ik[stag]'"
+    assert caught.value.remedy == "Install it: pip install 'vision-ik[stag]'."
 
 
 def test_all_libraries_are_listed_and_correct_fewer_bits_than_could_be() -> None:

@@ -59,7 +59,7 @@ def _load_detector() -> Any:
         reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
         raise TagError(
             f"STag markers need the package stag-python, which {reason}.",
-            "pip install 'vision-ik[stag]'",
+            "Install it: pip install 'vision-ik[stag]'.",
             package="stag-python",
             extra="stag",
         ) from error
