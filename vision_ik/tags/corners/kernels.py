@@ -14,8 +14,10 @@ from vision_ik.tags.corners.maps import (
     change_row,
     compiled,
     corner_covariance,
+    farthest,
     homography,
-    map_point,
+    least_cell,
+    map_corners,
     place,
     robust_change,
 )
@@ -39,7 +41,7 @@ _BIAS = 0.014
 """[px] Standard deviation of what the pixels' scatter does not show of an edge, for each of its pixels."""
 _CORNER_FLOOR = 0.0015
 """[px] The same of a corner."""
-_CROWDED, _CROWDED_PATH = 0.0035, 0.016
+_CROWDED, _CROWDED_PATH = 0.0028, 0.022
 """[cells] Standard deviation of a side's place under a blur that reaches a cell far, where more shows than is
 modelled, and what a path adds; rises with the fourth power of the reach."""
 _PRIOR = 20.0
@@ -68,6 +70,10 @@ _LEAST_SHARP = 0.3
 """[px] Blur of the lens beside that of a motion."""
 _LEAST_PATH = 0.04
 """Square of the share in the blur's variance below which no path shows."""
+_OBLIQUE = 0.1
+"""Product of both directions' shares beyond which the path's direction matters."""
+_CLEARER = 0.9
+"""Of the misfit without a direction of the path that one with it must have."""
 _KEPT = 256
 """Pixels of an edge that are asked whether their residuals are alike."""
 _BLUR = (0.15, 4.0)
@@ -96,8 +102,8 @@ def approach(gray: Image, quad: Floats, n: int, bend: Floats) -> float:
             return 0.0
         for j in range(8):
             h[j] += step[j]
-    _map_corners(h, bend, quad)
-    if not _farthest(quad, start) < max(_MAX_MOVE, _MAX_MOVE_CELLS * _least_cell(start, n)):
+    map_corners(h, bend, quad)
+    if not farthest(quad, start) < max(_MAX_MOVE, _MAX_MOVE_CELLS * least_cell(start, n)):
         return 0.0
     return polarity * _blur_of(width)
 
@@ -115,25 +121,6 @@ def _blur_of(width: float) -> float:
     """Return the blur [px] that makes steps of a width (root mean square, squared weights) [px]."""
     # Squared weights narrow a Gaussian by sqrt(2); a pixel is 1/12 px^2 wide.
     return math.sqrt(min(max(2.0 * width * width - 0.15, 0.09), 9.0))
-
-
-@compiled
-def _map_corners(h: Floats, bend: Floats, quad: Floats) -> None:
-    at = np.empty(2)
-    for k in range(4):
-        map_point(h, bend, -1.0 if k == 0 or k == 3 else 1.0, -1.0 if k < 2 else 1.0, at)
-        quad[k, 0], quad[k, 1] = at[0], at[1]
-
-
-@compiled
-def _farthest(quad: Floats, other: Floats) -> float:
-    """Return the largest distance of two quads' corners [px]."""
-    largest = 0.0
-    for k in range(4):
-        distance = math.hypot(quad[k, 0] - other[k, 0], quad[k, 1] - other[k, 1])
-        if not distance <= largest:  # NaN is far
-            largest = distance
-    return largest
 
 
 @compiled
@@ -176,14 +163,24 @@ def refine_one(
     rows, found = np.empty((most, 8)), np.empty((most, 11))
     offsets, sigmas = np.empty(most), np.empty(most)
     tables = np.empty((2, TABLE + 1, 4))
+    skew, tried = 0.0, False
     scale = 1.0
     kept = 0
     for turn in range(_PASSES):
         for axis in range(2):
             _tabulate(h, bend, n, axis, blur[axis], share[axis], tables)
-        used = _fit_edges(
-            gray, h, bend, n, white, hidden, turn == 0 and not covered, polarity, blur, share, tables, rows, found
-        )
+        border = turn == 0 and not covered
+        if turn > 0 and not tried and share[0] * share[1] > _OBLIQUE and 6.0 * blur.max() > least_cell(quad, n):
+            tried = True
+            least = np.inf
+            for sign in (0.0, 1.0, -1.0):
+                used = _fit_edges(
+                    gray, h, bend, n, white, hidden, False, polarity, blur, share, sign, tables, rows, found
+                )
+                misfit = np.median(found[:used, NOISE]) if used > 0 else np.inf
+                if misfit < least:
+                    skew, least = sign, misfit * (_CLEARER if sign == 0.0 else 1.0)
+        used = _fit_edges(gray, h, bend, n, white, hidden, border, polarity, blur, share, skew, tables, rows, found)
         if used < _FEWEST:
             return False
         typical = np.median(found[:used, CONTRAST])
@@ -206,9 +203,9 @@ def refine_one(
         for j in range(8):
             h[j] += step[j]
         last[:] = quad
-        _map_corners(h, bend, quad)
-        move = _farthest(quad, last)
-        if not _farthest(quad, origin) < _MAX_MOVE:
+        map_corners(h, bend, quad)
+        move = farthest(quad, last)
+        if not farthest(quad, origin) < _MAX_MOVE:
             return False
         if turn > 0 and move < _SETTLED + 0.2 * math.sqrt(noise) / typical and widened < 0.1:
             break
@@ -219,17 +216,6 @@ def refine_one(
         reach += 0.5 * math.sqrt(12.0 * share[axis]) * blur[axis]
         add_side_errors(quad, 1 - axis, n, reach, _CROWDED + _CROWDED_PATH * share[axis] ** 2, covariance)
     return True
-
-
-@compiled
-def _least_cell(quad: Floats, n: int) -> float:
-    """Return the smaller height of a cell [px]: the quad's area over its longest edge."""
-    area = longest = 0.0
-    for k in range(4):
-        x0, y0, x1, y1 = quad[k, 0], quad[k, 1], quad[(k + 1) % 4, 0], quad[(k + 1) % 4, 1]
-        area += 0.5 * (x0 * y1 - x1 * y0)
-        longest = max(longest, math.hypot(x1 - x0, y1 - y0))
-    return max(abs(area) / (longest * n), 0.5)
 
 
 @compiled
@@ -283,6 +269,7 @@ def _fit_edges(
     polarity: float,
     blur: Floats,
     share: Floats,
+    skew: float,
     tables: Floats,
     rows: Floats,
     found: Floats,
@@ -300,6 +287,7 @@ def _fit_edges(
         polarity: 1 for black on white, -1 for white on black.
         blur: (2,) [px].
         share: (2,) of a path in the blur's variance.
+        skew: 1 where the path leads along both directions, -1 where against one, 0 where that is not known.
         tables: Of both directions' steps.
         rows: (most, 8) derivatives of the offsets by the homography, written.
         found: (most, 11) see the columns, written.
@@ -311,6 +299,8 @@ def _fit_edges(
     cross, around = np.empty(2), np.empty((4, 3))
     # Other shapes of blur than the Gaussian show where there is much of it.
     kept = np.empty((_KEPT if max(blur[0], blur[1]) > _MUCH_BLUR else 0, 7))
+    path = skew * blur[0] * blur[1] * math.sqrt(share[0] * share[1])
+    round_part = math.sqrt((1.0 - share[0]) * (1.0 - share[1])) if skew != 0.0 else 1.0
     used = 0
     for axis in range(2):
         spread, side = math.sqrt(blur[axis] ** 2 + 1.0 / 12.0), math.sqrt(blur[1 - axis] ** 2 + 1.0 / 12.0)
@@ -369,7 +359,7 @@ def _fit_edges(
                     0.0 if open_start else margin,
                     0.0 if open_end else margin,
                     mixed,
-                    side * spread * (cross[0] * frame[2] + cross[1] * frame[3]),
+                    round_part * side * spread * (cross[0] * frame[2] + cross[1] * frame[3]) + path,
                     paper if tail else 0.0,
                     kept,
                     fit,

@@ -16,6 +16,8 @@ from vision_ik.types import Floats
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+_SMALL = 60.0
+"""[px^4] Standard deviation of a side's place times the cube of the marker's size, under any blur."""
 _SIDE_ENDS = 0.5
 """Correlation of the errors of a side's ends."""
 
@@ -68,6 +70,37 @@ def map_point(h: Floats, bend: Floats, U: float, V: float, out: Floats) -> None:
                 pu *= U
             pv *= V
     out[0], out[1] = x, y
+
+
+@compiled
+def map_corners(h: Floats, bend: Floats, quad: Floats) -> None:
+    """Write the corners (4, 2) [px] of the marker."""
+    at = np.empty(2)
+    for k in range(4):
+        map_point(h, bend, -1.0 if k == 0 or k == 3 else 1.0, -1.0 if k < 2 else 1.0, at)
+        quad[k, 0], quad[k, 1] = at[0], at[1]
+
+
+@compiled
+def farthest(quad: Floats, other: Floats) -> float:
+    """Return the largest distance of two quads' corners [px]."""
+    largest = 0.0
+    for k in range(4):
+        distance = math.hypot(quad[k, 0] - other[k, 0], quad[k, 1] - other[k, 1])
+        if not distance <= largest:  # NaN is far
+            largest = distance
+    return largest
+
+
+@compiled
+def least_cell(quad: Floats, n: int) -> float:
+    """Return the smaller height of a cell [px]: the quad's area over its longest edge."""
+    area = longest = 0.0
+    for k in range(4):
+        x0, y0, x1, y1 = quad[k, 0], quad[k, 1], quad[(k + 1) % 4, 0], quad[(k + 1) % 4, 1]
+        area += 0.5 * (x0 * y1 - x1 * y0)
+        longest = max(longest, math.hypot(x1 - x0, y1 - y0))
+    return max(abs(area) / (longest * n), 0.5)
 
 
 @compiled
@@ -216,6 +249,8 @@ def corner_covariance(h: Floats, L: Floats, scale: float, floor: float, covarian
 def add_side_errors(quad: Floats, first: int, n: int, reach: float, crowded: float, covariance: Floats) -> None:
     """Add to the corners' covariance (8, 8) [px^2] that opposite sides may lie too far in or out as a whole.
 
+    As measured on rendered markers under blurs of all widths; small markers are off under any.
+
     Args:
         quad: (4, 2) corners [px].
         first: Corner at which the first of both sides begins: 0 for top and bottom, 1 for right and left.
@@ -236,7 +271,7 @@ def add_side_errors(quad: Floats, first: int, n: int, reach: float, crowded: flo
         away = (u[0, 0] * nx + u[0, 1] * ny, u[1, 0] * nx + u[1, 1] * ny)
         cell = max(0.5 * (away[0] + away[1]) / n, 0.5)
         far = reach / cell
-        sigma = crowded * cell * far**4 * min(max((far - 0.5) / 0.1, 0.0), 1.0)
+        sigma = math.hypot(crowded * cell * far**4 * min(max((far - 0.4) / 0.1, 0.0), 1.0), _SMALL / (n * cell) ** 3)
         for i in range(2):
             for j in range(2):
                 shared = sigma * sigma * (1.0 if i == j else _SIDE_ENDS) / (away[i] * away[j])
