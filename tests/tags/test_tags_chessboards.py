@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import cv2
 import numpy as np
 import pytest
 from tags_scene import BARREL, FISHEYE, STRAIGHT, facing, view
 
 from vision_ik.errors import TagError
 from vision_ik.tags import detect_board, render_board
+from vision_ik.tags.boards.chess_squares import shows_squares
 from vision_ik.tags.boards.chessboards import explain_missing_chessboard
+from vision_ik.tags.pictures import to_gray
 from vision_ik.tags.projection import project
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, Chessboard, Floats, Frame
@@ -84,6 +87,59 @@ def test_a_picture_without_a_board_has_none() -> None:
     frame = Frame(image=np.full((240, 320, 3), 130, dtype=np.uint8), timestamp=0.0, index=0, intrinsics=STRAIGHT)
     assert detect_board(frame, BOARD) is None
     assert explain_missing_chessboard(frame, BOARD) is None
+
+
+def lattice(T_camera_board: Transform, *, shear: int, columns: int = 5, start: int = 0) -> Floats:
+    """Return (4, columns, 2) [px] of chess corners of BOARD and beyond, each row shifted by ``shear`` squares more."""
+    column, row = np.meshgrid(np.arange(columns), np.arange(4))
+    across = (column + start + shear * row + 1) * BOARD.square_m
+    places = np.stack([across, BOARD.size_m[1] - (row + 1) * BOARD.square_m, np.zeros(row.shape)], axis=-1)
+    pixels, _ = project(places.reshape(-1, 3), T_camera_board, STRAIGHT)
+    return pixels.reshape(4, columns, 2)
+
+
+def pretend_to_find(monkeypatch: pytest.MonkeyPatch, points: Floats) -> None:
+    def search(*_args: object, **_options: object) -> tuple[bool, Floats]:
+        return True, points.reshape(-1, 1, 2).astype(np.float32)
+
+    monkeypatch.setattr(cv2, "findChessboardCornersSB", search)
+    monkeypatch.setattr(cv2, "findChessboardCorners", search)
+
+
+@pytest.mark.parametrize("shear", [0, 1, -1])
+def test_a_lattice_whose_rows_are_shifted_is_never_taken_for_the_board(
+    shear: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    T = before(BOARD, 0.45, roll_deg=10.0, tilt_deg=20.0)
+    frame = picture(BOARD, T, STRAIGHT)
+    pretend_to_find(monkeypatch, lattice(T, shear=shear, start=-shear))
+    assert (detect_board(frame, BOARD) is None) == (shear != 0)
+
+
+def test_squares_tell_a_shifted_lattice_though_all_its_corners_are_true() -> None:
+    T = before(BOARD, 0.45, roll_deg=10.0, tilt_deg=20.0)
+    gray = to_gray(picture(BOARD, T, STRAIGHT).image)
+    assert shows_squares(gray, lattice(T, shear=0, columns=3))
+    assert not shows_squares(gray, lattice(T, shear=1, columns=2))
+    assert not shows_squares(gray, lattice(T, shear=-1, columns=2, start=3))
+
+
+def test_a_lattice_beside_the_board_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    T = before(BOARD, 0.45)
+    pretend_to_find(monkeypatch, lattice(T, shear=0, start=1))  # its last corners lie on the rim of the print
+    assert detect_board(picture(BOARD, T, STRAIGHT), BOARD) is None
+
+
+def test_a_board_with_a_covered_corner_is_not_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    T = before(BOARD, 0.45, tilt_deg=20.0)
+    frame = picture(BOARD, T, STRAIGHT)
+    points = lattice(T, shear=0)
+    x, y = np.rint(points[1, 2]).astype(int)
+    covered = frame.image.copy()
+    covered[y - 9 : y + 10, x - 9 : x + 10] = 128
+    pretend_to_find(monkeypatch, points)
+    frame = Frame(image=covered, timestamp=frame.timestamp, index=0, intrinsics=STRAIGHT)
+    assert detect_board(frame, BOARD) is None
 
 
 @pytest.mark.parametrize("told", [(5, 4), (6, 4)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vision_ik.errors import TagError
+from vision_ik.tags.boards.chess_squares import darkness, shows_squares
 from vision_ik.tags.corners.saddles import refine_saddles
 from vision_ik.tags.pictures import to_gray
 from vision_ik.types import BoardDetection, Chessboard, Floats, Frame, Image
@@ -21,16 +24,15 @@ _WINDOW_SHARE = 0.35
 """Radius of the refinement as a share of the shortest distance between corners."""
 _LARGEST_WINDOW = 12.0
 """[px]"""
-_LARGEST_JUMP = 0.6
-"""Between neighbouring steps along a row or column, as a share of the shorter one."""
-_FEWEST = 4
-"""Corners that make a detection."""
 _MOST = 0.9
 """Of the corners of a further row, that must look like chess corners for the board to go on."""
 
 
 def detect_chessboard(frame: Frame, board: Chessboard, *, thorough: bool = True) -> BoardDetection | None:
     """Return the inner corners of a chessboard, None when it is not in view as a whole.
+
+    Every corner must be found, and every square between them must have its colour: corners that
+    are true ones but not the right ones make a pose that is wrong without a sign of it.
 
     The frame is right-handed with z out of the paper, and the top left square is black. Where the
     print leaves a choice (``board.symmetric``; any quarter turn if it is also square), the turn
@@ -46,28 +48,24 @@ def detect_chessboard(frame: Frame, board: Chessboard, *, thorough: bool = True)
         TagError: The board goes on beyond the squares told.
     """
     gray = to_gray(frame.image)
-    found = _search(gray, (board.columns - 1, board.rows - 1), thorough=thorough)
-    if found is None:
-        return None
-    corners = refine_saddles(gray, found, _window(found))
-    grid = corners.points.reshape(board.rows - 1, board.columns - 1, 2)
-    if _uneven(grid):  # a row was skipped, or clutter taken in
-        return None
-    if _goes_on(gray, grid):
-        raise TagError(
-            f"The picture shows a chessboard of more than {board.columns}x{board.rows} squares.",
-            "Set columns and rows to what is on the paper; squares are counted, not the corners inside.",
+    for found in _searches(gray, (board.columns - 1, board.rows - 1), thorough=thorough):
+        corners = refine_saddles(gray, found, _window(found))
+        grid = corners.points.reshape(board.rows - 1, board.columns - 1, 2)
+        if not corners.found.all() or not shows_squares(gray, grid):  # a row skipped or shifted, or clutter taken in
+            continue
+        if _goes_on(gray, grid):
+            raise TagError(
+                f"The picture shows a chessboard of more than {board.columns}x{board.rows} squares.",
+                "Set columns and rows to what is on the paper; squares are counted, not the corners inside.",
+            )
+        order = _upright(gray, grid)
+        return BoardDetection(
+            points_board=board.chess_corners,
+            points_image=corners.points[order],
+            timestamp=frame.timestamp,
+            sigma=corners.sigma[order],
         )
-    if corners.found.sum() < _FEWEST:
-        return None
-    order = _upright(gray, grid)
-    seen = corners.found[order]
-    return BoardDetection(
-        points_board=board.chess_corners[seen],
-        points_image=corners.points[order][seen],
-        timestamp=frame.timestamp,
-        sigma=corners.sigma[order][seen],
-    )
+    return None
 
 
 def explain_missing_chessboard(frame: Frame, board: Chessboard) -> TagError | None:
@@ -97,8 +95,8 @@ def explain_missing_chessboard(frame: Frame, board: Chessboard) -> TagError | No
     return None
 
 
-def _search(gray: Image, size: tuple[int, int], *, thorough: bool) -> Floats | None:
-    """Return the corners (N, 2) [px] by rows of ``size``, in any turn or mirror; None when there are none.
+def _searches(gray: Image, size: tuple[int, int], *, thorough: bool) -> Iterator[Floats]:
+    """Yield corners (N, 2) [px] by rows of ``size``, in any turn or mirror, by one search after another.
 
     The sector-based search (Duda & Frese, 2018) stands blur and tilt; the older one finds boards
     with squares of few pixels that the first misses.
@@ -107,17 +105,17 @@ def _search(gray: Image, size: tuple[int, int], *, thorough: bool) -> Floats | N
     small = (
         gray if scale == 1.0 else cv2.resize(gray, None, fx=1.0 / scale, fy=1.0 / scale, interpolation=cv2.INTER_AREA)
     )
-    flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
-    found, corners = cv2.findChessboardCornersSB(small, size, flags=flags)
-    if not found and thorough:
-        found, corners = cv2.findChessboardCornersSB(small, size, flags=flags | cv2.CALIB_CB_EXHAUSTIVE)
-    if not found:
-        flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
-        found, corners = cv2.findChessboardCorners(small, size, flags=flags | cv2.CALIB_CB_FAST_CHECK)
-    if not found:
-        return None
-    # Pixel centres: the centre of the top left pixel is (0, 0) in both pictures.
-    return (np.asarray(corners, dtype=np.float64).reshape(-1, 2) + 0.5) * scale - 0.5
+    sectors = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
+    older = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
+    for search, flags in (
+        (cv2.findChessboardCornersSB, sectors),
+        *([(cv2.findChessboardCornersSB, sectors | cv2.CALIB_CB_EXHAUSTIVE)] if thorough else []),
+        (cv2.findChessboardCorners, older),
+    ):
+        found, corners = search(small, size, flags=flags)
+        if found:
+            # Pixel centres: the centre of the top left pixel is (0, 0) in both pictures.
+            yield (np.asarray(corners, dtype=np.float64).reshape(-1, 2) + 0.5) * scale - 0.5
 
 
 def _window(corners: Floats) -> float:
@@ -139,20 +137,9 @@ def _upright(gray: Image, grid: Floats) -> NDArray[np.intp]:
     if grid.shape[0] == grid.shape[1]:
         turns += [np.rot90(numbers), np.rot90(numbers, -1)]
     points = grid.reshape(-1, 2)
-    black = [turn for turn in turns if _darkness(gray, points[turn]) > 0.0]
+    black = [turn for turn in turns if darkness(gray, points[turn]) > 0.0]
     candidates = black or turns
     return candidates[int(np.argmax([_rightness(points[turn]) for turn in candidates]))].ravel()
-
-
-def _uneven(grid: Floats) -> bool:
-    """Return whether the distances in a grid (rows, columns, 2) jump, as no lens and no tilt makes them."""
-    for points in (grid, np.swapaxes(grid, 0, 1)):
-        steps = np.diff(points, axis=0)
-        jumps = np.linalg.norm(np.diff(steps, axis=0), axis=2)
-        lengths = np.linalg.norm(steps, axis=2)
-        if (jumps > _LARGEST_JUMP * np.minimum(lengths[1:], lengths[:-1])).any():
-            return True
-    return False
 
 
 def _goes_on(gray: Image, grid: Floats) -> bool:
@@ -183,18 +170,3 @@ def _rightness(grid: Floats) -> float:
     """Return the cosine between the board's x axis and that of the picture."""
     x = grid[:, -1].mean(axis=0) - grid[:, 0].mean(axis=0)
     return float(x[0] / max(float(np.linalg.norm(x)), 1e-12))
-
-
-def _darkness(gray: Image, grid: Floats) -> float:
-    """Return by how many grey levels the inner squares that should be black are darker than the white ones.
-
-    The square inside the corners (row, column) = (0, 0) is the second of the second row: black, as
-    the top left one.
-    """
-    centres = 0.25 * (grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:])
-    height, width = gray.shape
-    columns = np.clip(np.rint(centres[..., 0]).astype(int), 0, width - 1)
-    rows = np.clip(np.rint(centres[..., 1]).astype(int), 0, height - 1)
-    greys = gray[rows, columns].astype(np.float64)
-    black = np.indices(greys.shape).sum(axis=0) % 2 == 0
-    return float(greys[~black].mean() - greys[black].mean())
