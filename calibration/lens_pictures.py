@@ -12,6 +12,7 @@ import numpy as np
 from calibration.lens_views import shift
 from vision_ik.tags.boards.chessboards import detect_chessboard
 from vision_ik.tags.boards.detection import BoardFinder
+from vision_ik.tags.boards.units import doubt_units
 from vision_ik.tags.pictures import to_gray
 from vision_ik.types import BoardDetection, Chessboard, Floats, Frame, Image, Layout
 
@@ -66,7 +67,7 @@ class LensPictures:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What was wrong with the layout as told."""
-        return () if self._finder is None else self._finder.remarks
+        return doubt_units(self._board) if self._finder is None else self._finder.remarks
 
     def look(self, frame: Frame, name: str) -> LensPicture:
         """Return what a frame shows, and keep it.

@@ -9,6 +9,7 @@ import pytest
 from tags_scene import BARREL, STRAIGHT, board_view, facing, frame_of, pixels
 
 from vision_ik.errors import TagError
+from vision_ik.tags import render_marker
 from vision_ik.tags.boards.detection import BoardFinder, detect_board
 from vision_ik.tags.boards.faults import explain_missing_board
 from vision_ik.tags.boards.matching import Straightener, match
@@ -92,6 +93,24 @@ def test_the_gaps_of_a_grid_are_measured_in_tags() -> None:
     assert "gap_m is wrong" in found.remarks[0]
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (replace(CHARUCO, square_m=3e-5, marker_m=2.2e-5), "squares measure 0.03 mm as described: were metres"),
+        (replace(CHARUCO, square_m=30.0, marker_m=22.0), "squares measure 30 m as described: were millimetres"),
+        (replace(GRID, tag_m=30.0, gap_m=10.0), "tags measure 30 m"),
+    ],
+)
+def test_metres_given_for_millimetres_are_named_once(told: Board, words: str) -> None:
+    frame = see(CHARUCO if isinstance(told, CharucoBoard) else GRID)
+    finder = BoardFinder(told)
+    for _ in range(2):
+        found = finder.detect(frame)
+        assert found is not None
+        assert words in " ".join(found.remarks)
+    assert len(finder.remarks) == 1
+
+
 @pytest.mark.parametrize("board", [CHARUCO, GRID])
 def test_a_mirrored_picture_is_refused_with_the_remedy(board: Board) -> None:
     with pytest.raises(TagError, match="mirrored") as caught:
@@ -108,8 +127,8 @@ def test_markers_in_another_arrangement_are_refused_not_taken_for_half_a_board()
     ("printed", "words"),
     [
         (replace(CHARUCO, first_id=20), "4x4_50 markers 20-29 in 5 columns"),
-        (replace(CHARUCO, family="5x5_100"), "5x5_1000 markers 0-9 in 5 columns"),
-        (replace(CHARUCO, family="4x4_250", first_id=100), "4x4_1000 markers 100-109"),
+        (replace(CHARUCO, family="5x5_100"), "5x5_50 markers 0-9 in 5 columns"),
+        (replace(CHARUCO, family="4x4_250", first_id=100), "4x4_250 markers 100-109"),
         (replace(CHARUCO, family="36h11", first_id=3), "36h11 markers 3-12"),
     ],
 )
@@ -119,6 +138,17 @@ def test_another_board_is_not_taken_for_the_one_told_but_named(printed: Board, w
     error = explain_missing_board(frame, CHARUCO)
     assert error is not None
     assert words in error.cause
+
+
+def test_markers_that_form_no_board_are_named() -> None:
+    image = np.full((240, 320), 255, np.uint8)
+    for k, tag_id in enumerate([3, 77, 140, 12, 201, 9]):  # apart, at no even distances
+        x, y = 20 + 95 * (k % 3) + 5 * k, 20 + 110 * (k // 3) + 7 * (k % 3)
+        image[y : y + 64, x : x + 64] = render_marker("6x6_250", tag_id, 8)
+    error = explain_missing_board(frame_of(image.astype(float)), CHARUCO)
+    assert error is not None
+    assert "6 markers of 6x6_250 (3, 9, 12, 77, 140, 201)" in error.cause
+    assert error.facts["tag_ids"] == [3, 9, 12, 77, 140, 201]
 
 
 def test_nothing_is_explained_where_no_board_is() -> None:

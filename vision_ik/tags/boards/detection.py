@@ -7,6 +7,7 @@ gives chess corners only where two neighbouring markers are seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from vision_ik.tags.boards.matching import (
     measure_ratio,
     with_marker_scale,
 )
+from vision_ik.tags.boards.units import doubt_units
 from vision_ik.tags.detection.detector import TagDetector
 from vision_ik.tags.pictures import to_gray
 from vision_ik.types import (
@@ -49,7 +51,8 @@ def detect_board(
 
     The layout need not be told exactly: the legacy layout of ChArUco boards, swapped width and
     height, and markers of another size beside their distances are recognised; the detection's
-    ``layout`` then says what the print is, and its ``remarks`` what to correct.
+    ``layout`` then says what the print is, and its ``remarks`` what to correct; they also say
+    where metres and millimetres were mixed up.
 
     Args:
         frame: Picture.
@@ -61,6 +64,14 @@ def detect_board(
     Raises:
         TagError: The picture shows the board mirrored, or most of its markers in another arrangement.
     """
+    found = _detect(frame, board, detector, mirrored=mirrored)
+    doubts = () if found is None else doubt_units(board)
+    return replace(found, remarks=(*found.remarks, *doubts)) if found is not None and doubts else found
+
+
+def _detect(
+    frame: Frame, board: Board | TagBundle, detector: TagDetector | None, *, mirrored: bool
+) -> BoardDetection | None:
     if isinstance(board, Chessboard):
         return detect_chessboard(frame, board)
     if isinstance(board, TagBundle):
@@ -108,7 +119,7 @@ class BoardFinder:
         if found is not None:
             self._found = True
             if found.confirmed and found.layout is not None and found.remarks:
-                self.layout, self.remarks = found.layout, self.remarks + found.remarks
+                self.layout, self.remarks = found.layout, tuple(dict.fromkeys((*self.remarks, *found.remarks)))
         return found
 
 

@@ -23,6 +23,10 @@ _FAMILIES = (
     "4x4_1000", "5x5_1000", "6x6_1000", "7x7_1000", "aruco_original", "mip_36h12", "36h11", "36h10", "25h9", "16h5",
 )  # fmt: skip
 """What boards are printed with; the smaller dictionaries are the beginnings of these."""
+_SMALLER = (50, 100, 250)
+_LISTED = 8
+_LOOSE = 4
+"""Markers that are named though they form no board; fewer are easily seen where there is none."""
 
 
 @lru_cache(maxsize=16)
@@ -80,14 +84,15 @@ def refuse_other_board(frame: Frame, board: FlatBoard, *, more_than: int) -> Non
 def explain_missing_board(frame: Frame, board: FlatBoard) -> TagError | None:
     """Return what a picture shows in place of the board that was told, ready to be raised; None when no board.
 
-    Looks for the board mirrored, of other markers, with other ids, and of another width; that
-    takes seconds, so it is meant for one picture of a set in which the board was not found.
+    Looks for the board mirrored, of other markers, with other ids, and of another width, then for
+    any markers; that takes seconds, so it is meant for one picture of a set in which the board was not found.
     """
     try:
         refuse_mirrored(frame, board)
     except TagError as error:
         return error
     best, shown = list[TagDetection](), board
+    loose = list[TagDetection]()
     for family in dict.fromkeys((board.family, *_FAMILIES)):
         other = replace(board, family=family)
         found = find_markers(frame, other)
@@ -95,7 +100,10 @@ def explain_missing_board(frame: Frame, board: FlatBoard) -> TagError | None:
             alike, layout = _best_arrangement(frame, other, found)
             if len(alike) > len(best):
                 best, shown = alike, layout
-    return _another(board, best, shown) if len(best) >= _SURE else None
+        loose = max(loose, [d for d in found if d.hamming == 0], key=len)
+    if len(best) >= _SURE:
+        return _another(board, best, shown)
+    return _loose(loose) if len({d.tag_id for d in loose}) >= _LOOSE else None
 
 
 def more_rows(
@@ -136,14 +144,36 @@ def _best_arrangement(
 
 def _another(told: FlatBoard, markers: Sequence[TagDetection], shown: FlatBoard) -> TagError:
     ids, told_ids = [d.tag_id for d in markers], sorted(told.markers)
+    family = shown.family if shown.family == told.family else smallest_family(shown.family, ids)
     return TagError(
-        f"The picture shows a board of {shown.family} markers {min(ids)}-{max(ids)} in {shown.columns} columns, "
+        f"The picture shows a board of {family} markers {min(ids)}-{max(ids)} in {shown.columns} columns, "
         f"not one of {told.family} markers {told_ids[0]}-{told_ids[-1]} in {told.columns} columns.",
         "Correct the family, the ids and the columns of the board's description, or show the board it describes.",
-        family=shown.family,
+        family=family,
         tag_ids=ids,
         columns=shown.columns,
     )
+
+
+def _loose(markers: Sequence[TagDetection]) -> TagError:
+    ids = sorted({d.tag_id for d in markers})
+    family = smallest_family(markers[0].family, ids)
+    listed = ", ".join(map(str, ids[:_LISTED])) + (", ..." if len(ids) > _LISTED else "")
+    return TagError(
+        f"The picture shows {len(ids)} markers of {family} ({listed}), which do not lie as on any board.",
+        "Show the board that is described, flat and as a whole; single tags need no board.",
+        family=family,
+        tag_ids=ids,
+    )
+
+
+def smallest_family(family: str, ids: Sequence[int]) -> str:
+    """Return the smallest dictionary of a series such as 6x6_50, 6x6_100, ... that holds these ids."""
+    series, _, count = family.rpartition("_")
+    if not count.isdecimal():
+        return family
+    fitting = [size for size in _SMALLER if max(ids) < size <= int(count)]
+    return f"{series}_{fitting[0]}" if fitting else family
 
 
 def _wrong_ratio(told: FlatBoard, scale: float) -> str:
