@@ -220,7 +220,8 @@ def _line(step: ServoStep, frame: Frame, approximate: bool) -> dict[str, Any]:
                 "translation_m": np.round(pose.T_camera_tag.translation, 6).tolist(),
                 "rotation_xyzw": np.round(pose.T_camera_tag.rotation_xyzw, 6).tolist(),
             }
-            tag["sigma"] = [float(f"{s:.3g}") for s in np.sqrt(np.diag(pose.covariance))]
+            lens = 0.0 if pose.lens_covariance is None else pose.lens_covariance
+            tag["sigma"] = [float(f"{s:.3g}") for s in np.sqrt(np.diag(pose.covariance + lens))]
             tag["reprojection_error_px"] = round(pose.reprojection_error, 4)
             tag["ambiguity"] = round(pose.ambiguity, 4)
         tags.append(tag)
