@@ -37,6 +37,10 @@ _SURE = 0.97
 """Share of the edges inside a marker in their places at which its corners pass."""
 _BELIEVED, _GAIN = 0.75, 0.05
 """Share that other corners must reach, and by which they must be better."""
+_PLAIN = 16
+"""Edges inside below which a marker looks like things (number 17 of 4x4_50 is a window with a broad frame)."""
+_PLAIN_SHARE, _PLAIN_OUTLINE = 0.85, 0.4
+"""Shares of the edges inside and around that such a marker must have in their places."""
 _SHIFTS = (-1.0, -0.7, -0.4, 0.4, 0.7)
 """[cells] By which a side is tried elsewhere; negative outwards."""
 _NUDGES = (-0.25, 0.25)
@@ -79,19 +83,30 @@ class PrintVerifier:
         """
         edges = self._print(detection.tag_id)
         share, seen = _fit(gray, detection.corners, edges, frame.intrinsics)
-        if share >= _SURE:
-            return detection if detection.covariance is not None else _doubted(detection, edges, seen)
-        lens = frame.intrinsics
+        if share < _SURE:
+            found = self._elsewhere(gray, detection, edges, share, frame.intrinsics)
+            if found is not None:
+                detection = found
+                share, seen = _fit(gray, found.corners, edges, frame.intrinsics)
+        outline = float((seen[~edges.inner, STATE] == IN_PLACE).mean())
+        if edges.inner.sum() < _PLAIN and not (share >= _PLAIN_SHARE and outline >= _PLAIN_OUTLINE):
+            return None
+        sure = share >= _SURE and detection.covariance is not None
+        return detection if sure else _doubted(detection, edges, seen)
+
+    def _elsewhere(
+        self, gray: Image, detection: TagDetection, edges: PrintedEdges, share: float, lens: CameraIntrinsics
+    ) -> TagDetection | None:
+        """Return the marker where more of its edges are in their places than ``share``, None where that is nowhere."""
+        needed = max(_BELIEVED, share + _GAIN)
         laid = [self._laid(gray, start, edges, lens) for start in self._starts(gray, detection)]
         best_share, best = max(laid, key=lambda one: one[0], default=(0.0, detection.corners))
-        if best_share >= max(_BELIEVED, share + _GAIN) and is_convex_quad(best):
-            refined = self._refined(gray, best, edges, detection.tag_id, lens)
-            if refined is not None:
-                new_share, new_seen = _fit(gray, refined[0], edges, lens)
-                if new_share >= max(_BELIEVED, share + _GAIN):
-                    found = replace(detection, corners=refined[0], covariance=refined[1])
-                    return found if new_share >= _SURE else _doubted(found, edges, new_seen)
-        return _doubted(detection, edges, seen)
+        if best_share < needed or not is_convex_quad(best):
+            return None
+        refined = self._refined(gray, best, edges, detection.tag_id, lens)
+        if refined is None or _fit(gray, refined[0], edges, lens)[0] < needed:
+            return None
+        return replace(detection, corners=refined[0], covariance=refined[1])
 
     def _laid(self, gray: Image, corners: Floats, edges: PrintedEdges, lens: CameraIntrinsics) -> tuple[float, Floats]:
         """Return corners (4, 2) moved to where the edges inside the marker ask for them, and their share."""
