@@ -7,6 +7,7 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tags_scene import BARREL, FISHEYE, STRAIGHT, facing, view
 
 from vision_ik.errors import TagError
@@ -99,7 +100,7 @@ def lattice(T_camera_board: Transform, *, shear: int, columns: int = 5, start: i
 
 
 def pretend_to_find(monkeypatch: pytest.MonkeyPatch, points: Floats) -> None:
-    def search(*_args: object, **_options: object) -> tuple[bool, Floats]:
+    def search(*_args: object, **_options: object) -> tuple[bool, NDArray[np.float32]]:
         return True, points.reshape(-1, 1, 2).astype(np.float32)
 
     monkeypatch.setattr(cv2, "findChessboardCornersSB", search)
