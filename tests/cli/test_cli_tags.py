@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration import missing
 from vision_ik.cli.benches._boards_scenes import CONDITIONS, LENS, board_shot, cube, film
 from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK, main
 from vision_ik.layouts import load_bundle, save_bundle
 from vision_ik.rig import Rig, load_rig, save_rig
 from vision_ik.tags import save_board_pdf, save_bundle_pdf, save_tags_pdf
 from vision_ik.transforms import Transform
-from vision_ik.types import CharucoBoard, Image, TagBundle
+from vision_ik.types import Board, CharucoBoard, Frame, Image, TagBundle
+from vision_ik.view import VideoWriter
 
 BOARD = CharucoBoard(columns=5, rows=4, square_m=0.04, marker_m=0.03)
 
@@ -86,6 +88,58 @@ def test_a_board_is_checked_and_what_is_wrong_is_named(
     described = ["--columns", "5", "--rows", "4", "--square-mm", "40", "--marker-mm", "30"]
     assert main(["tags", "check", str(tmp_path / "photo.png"), *described]) == code
     assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_pictures_are_named_and_one_that_cannot_be_read_does_not_cost_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(board_shot(BOARD, CONDITIONS, 3).frame.image, tmp_path / "front.png")
+    for name in ("a.png", "last.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    described = ["--columns", "5", "--rows", "4", "--square-mm", "40", "--marker-mm", "30"]
+    assert main(["tags", "check", str(tmp_path), *described]) == EXIT_FOUND
+    told = capsys.readouterr()
+    rows = {words[0]: line for line in told.out.splitlines() if (words := line.split())}
+    assert "10 of 10 markers" in rows["front.png"]
+    assert "cannot be read" in rows["a.png"]
+    assert "cannot be read" in rows["last.png"]
+    assert "Look at the pictures: 1 of 3 as described" in told.err
+
+
+def test_a_film_without_the_board_is_explained_a_few_times_only_and_has_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+
+    def explain(frame: Frame, board: Board) -> None:
+        del board
+        asked.append(frame.index)
+
+    monkeypatch.setattr(missing, "explain_missing", explain)
+    with VideoWriter(tmp_path / "film.mp4", fps=10, size=(96, 64)) as film:
+        for _ in range(14):
+            film.write(np.full((64, 96, 3), 160, np.uint8))
+    described = ["--columns", "5", "--rows", "4", "--square-mm", "40", "--marker-mm", "30", "--frames", "9"]
+    assert main(["tags", "check", str(tmp_path / "film.mp4"), *described]) == EXIT_FOUND
+    told = capsys.readouterr()
+    assert asked == [0, 1, 2, 3]
+    assert "frame 8" in told.out
+    assert "frame 9" not in told.out
+    assert "Only the first 9 pictures" in told.err
+
+
+def test_a_family_that_is_none_is_an_error_and_no_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(np.full((64, 96, 3), 160, np.uint8), tmp_path / "photo.png")
+    described = ["--columns", "5", "--rows", "4", "--family", "nonsense"]
+    assert main(["tags", "check", str(tmp_path / "photo.png"), *described]) == EXIT_ERROR
+    assert "no tag family or dictionary 'nonsense'" in capsys.readouterr().err
+
+
+def test_metres_given_for_millimetres_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(board_shot(BOARD, CONDITIONS, 3).frame.image, tmp_path / "photo.png")
+    described = ["--columns", "5", "--rows", "4", "--square-mm", "0.04", "--marker-mm", "0.03"]
+    assert main(["tags", "check", str(tmp_path / "photo.png"), *described]) == EXIT_FOUND
+    assert "were metres given for millimetres?" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_board_is_checked_as_the_rig_describes_it_and_one_must_be_described(

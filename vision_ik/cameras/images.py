@@ -51,7 +51,7 @@ class ImageCamera(StoredCamera):
     Raises:
         ValueError: The rate is not positive.
         CameraNotFoundError: The folder holds no picture.
-        FrameReadError: The first picture cannot be decoded.
+        FrameReadError: No picture can be decoded.
     """
 
     def __init__(
@@ -77,13 +77,23 @@ class ImageCamera(StoredCamera):
         self._times = named or [k / (rate or NOMINAL_RATE) for k in range(len(self.paths))]
         self._tones = Tones(str(path))
         self._tones.learn(_sixteen_bit_samples(self.paths))
-        self._first: Image | None = decode_image(self.paths[0], self._tones)
-        super().__init__(str(path), self._fit(self._first, self.paths[0]), clock)
+        self._ahead: tuple[Path, Image] | None = self._first_readable()
+        super().__init__(str(path), self._fit(self._ahead[1], self._ahead[0]), clock)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is done to the pictures, one sentence each."""
         return self._tones.remarks
+
+    def _first_readable(self) -> tuple[Path, Image]:
+        """Return the first picture that can be decoded; those before it are told when their turn comes."""
+        first_error: FrameReadError | None = None
+        for path in self.paths:
+            try:
+                return path, decode_image(path, self._tones)
+            except FrameReadError as error:
+                first_error = first_error or error
+        raise first_error or FrameReadError("There is no picture.", "Give one.")
 
     def _fit(self, image: Image, path: Path) -> CameraIntrinsics:
         return fit_intrinsics(self._given, self._fov, image.shape[1], image.shape[0], str(path))
@@ -93,7 +103,9 @@ class ImageCamera(StoredCamera):
 
     def _take(self) -> tuple[Image, CameraIntrinsics, Depth | None]:
         path = self.paths[self._index]
-        image, self._first = self._first, None
+        image = None
+        if self._ahead is not None and self._ahead[0] == path:
+            image, self._ahead = self._ahead[1], None
         try:
             image = decode_image(path, self._tones) if image is None else image
             file = find_depth(path)

@@ -75,6 +75,8 @@ class CheckOptions(LayoutOptions):
 
     source: tyro.conf.Positional[str]
     """Picture, folder of pictures, or video."""
+    frames: int = 60
+    """Pictures of a video or live source to look at; of a folder all are."""
 
 
 @dataclass(frozen=True, kw_only=True)
