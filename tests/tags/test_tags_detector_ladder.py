@@ -201,3 +201,30 @@ def test_a_corrected_newcomer_waits_for_a_second_frame() -> None:
     assert gate.pass_on(seen(2.1, hamming=1, at=500.0)) == []  # elsewhere: not the same
     assert ids(gate.pass_on(seen(2.2, hamming=0, at=90.0))) == [3]
     assert ids(TemporalGate().pass_on(seen(0.0, hamming=2), sure=[3])) == [3]
+
+
+def test_the_gate_forgets_markers_that_are_gone() -> None:
+    gate = TemporalGate(memory_s=0.5)
+    for k in range(20):
+        gate.pass_on([TagDetection(tag_id=k, family="36h11", corners=TRUTH, timestamp=0.1 * k)])
+    assert gate.remembered == (14, 15, 16, 17, 18, 19)
+
+
+def test_a_search_of_regions_only_does_not_look_elsewhere() -> None:
+    frame = frame_of(plain())
+    away = TRUTH + np.array([-120.0, 60.0])
+    nothing = TagDetector().search(frame, expected={3: away}, regions_only=True)
+    assert not nothing.detections
+    assert not nothing.complete
+    assert on_the_tag(TagDetector().search(frame, expected={3: away}, rim=200.0, regions_only=True).detections, 0.3)
+
+
+def test_searches_in_turn_share_one_ladder() -> None:
+    frame = frame_of(np.clip(plain() * 0.04 + 20.0, 0.0, 255.0))
+    whole = TagDetector().search(frame)
+    assert on_the_tag(whole.detections, 0.5)
+    assert whole.passes > 2, "the picture is too easy for this test"
+    shared = [TagDetector().search(frame, turn=k) for k in range(6)]
+    assert max(result.passes for result in shared) == 2
+    assert any(on_the_tag(result.detections, 0.5) for result in shared)
+    assert not all(result.complete for result in shared)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from tags_scene import facing
 
 from sim.stress import Conditions, Ellipse, clutter, lens_for, shoot
 from sim.targets import tag_texture
-from vision_ik.tags import TagDetector, TagFollower, render_marker
+from vision_ik.tags import SearchResult, TagDetector, TagFollower, render_marker
 from vision_ik.tags.following.follower import FollowSettings
 from vision_ik.tags.following.windows import cut
 from vision_ik.types import CameraIntrinsics, Detector, Floats, Frame, TagDetection, tag_corners
@@ -73,22 +74,43 @@ def error(detection: TagDetection, truth: Floats) -> float:
 
 
 class Counting:
-    """A detector that counts the pixels it is shown."""
+    """A detector that counts the pixels it looks at."""
 
     def __init__(self) -> None:
         self.inner = TagDetector(FAMILY)
         self.pixels: list[int] = []
+        self.expected: list[int] = []
 
     def follower(self, settings: FollowSettings | None = None) -> TagFollower:
         follower = TagFollower(self.inner, settings=settings)
-        detect = self.inner.detect
+        search = self.inner.search
 
-        def counted(frame: Frame) -> list[TagDetection]:
-            self.pixels.append(frame.image.shape[0] * frame.image.shape[1])
-            return detect(frame)
+        def counted(
+            frame: Frame, *, expected: Mapping[int, Floats] | None = None, **how: Unpack[SearchArguments]
+        ) -> SearchResult:
+            result = search(frame, expected=expected, **how)
+            self.pixels.append(result.pixels)
+            self.expected += expected or ()
+            return result
 
-        self.inner.detect = counted  # pyright: ignore[reportAttributeAccessIssue]
+        self.inner.search = counted  # pyright: ignore[reportAttributeAccessIssue]
         return follower
+
+
+class SearchArguments(TypedDict, total=False):
+    """What else a search is told."""
+
+    rim: float
+    regions_only: bool
+    turn: int | None
+
+
+def empty(k: int) -> Frame:
+    """Return a noisy picture without a marker."""
+    rng = np.random.default_rng(k)
+    gray = clutter(LENS.width, LENS.height, np.random.default_rng(1))
+    noisy = np.clip(gray + rng.normal(size=gray.shape) * 3.0, 0.0, 255.0).astype(np.uint8)
+    return Frame(image=np.repeat(noisy[:, :, None], 3, axis=2), timestamp=k / 30.0, index=k, intrinsics=LENS)
 
 
 def test_a_follower_is_a_detector() -> None:
@@ -193,6 +215,78 @@ def test_what_is_cut_out_beyond_the_picture_repeats_its_rim() -> None:
     assert across.gray.shape == (6, 10)
     assert across.gray[0, 0] == across.gray[1, 2] == 100
     assert across.gray[5, 9] == across.gray[4, 7] == 200
+
+
+def test_a_lost_marker_is_searched_for_by_its_id_around_its_place() -> None:
+    counting = Counting()
+    follower = counting.follower()
+    for seen in film(4, moving=0.0, covered_from=99):
+        follower.detect(seen.frame)
+    (jumped,) = [s for s in film(5, moving=0.0, covered_from=99, x=0.02) if s.frame.index == 4]
+    counting.pixels.clear()
+    (found,) = follower.detect(jumped.frame)
+    assert error(found, jumped.truth) < 0.2
+    if counting.pixels:  # flow may have led there
+        assert counting.expected == [TAG]
+        assert sum(counting.pixels) < jumped.frame.image[:, :, 0].size
+
+
+def test_frames_without_markers_share_one_ladder() -> None:
+    counting = Counting()
+    follower = counting.follower()
+    for k in range(13):
+        assert follower.detect(empty(k)) == []
+    first, *later = counting.pixels
+    assert len(later) == 12, "every frame is looked at"
+    assert max(later) < 0.8 * first
+    assert np.mean(later) < 0.4 * first
+
+
+def test_frames_after_the_loss_of_all_markers_cost_little() -> None:
+    counting = Counting()
+    follower = counting.follower()
+    for seen in film(4, moving=0.0, covered_from=99):
+        follower.detect(seen.frame)
+    costs: list[int] = []
+    for k in range(4, 40):
+        counting.pixels.clear()
+        assert follower.detect(empty(k)) == []
+        costs.append(sum(counting.pixels))
+    whole = TagDetector(FAMILY).search(empty(40)).pixels
+    assert costs[0] < 1.5 * whole, "around the marker's place with every rung, the whole picture with two"
+    assert max(costs[1:]) < whole
+    assert np.mean(costs) < 0.5 * whole
+
+
+def test_a_faint_marker_that_appears_is_found_within_one_ladder() -> None:
+    follower = TagFollower(TagDetector(FAMILY))
+    blank = np.full((240, 320, 3), 40, dtype=np.uint8)
+    for k in range(5):
+        assert follower.detect(Frame(image=blank, timestamp=k / 30.0, index=k, intrinsics=LENS)) == []
+    (seen,) = film(1, covered_from=99)
+    faint = np.clip(seen.frame.image * 0.06 + 20.0, 0.0, 255.0).astype(np.uint8)
+    assert TagDetector(FAMILY).search(replace(seen.frame, image=faint)).passes > 2, "too easy for this test"
+    found = [follower.detect(replace(seen.frame, image=faint, timestamp=k / 30.0, index=k)) for k in range(5, 5 + 7)]
+    assert any(found)
+
+
+def test_a_new_marker_with_corrected_bits_is_believed_when_it_is_seen_twice() -> None:
+    def corrected(seen: Collection[int]) -> list[list[int]]:
+        detector = TagDetector(FAMILY)
+        corners = np.array([[60.0, 60.0], [100.0, 60.0], [100.0, 100.0], [60.0, 100.0]])
+
+        def search(frame: Frame, **_: object) -> SearchResult:
+            there = [TagDetection(tag_id=9, family=FAMILY, corners=corners, timestamp=frame.timestamp, hamming=1)]
+            found = there if frame.index in seen else []
+            return SearchResult(detections=found, passes=1, pixels=1, complete=bool(found))
+
+        detector.search = search  # pyright: ignore[reportAttributeAccessIssue]
+        follower = TagFollower(detector)
+        return [[d.tag_id for d in follower.detect(empty(k))] for k in range(6)]
+
+    assert corrected([0]) == [[]] * 6
+    assert corrected([2]) == [[]] * 6
+    assert corrected([2, 3]) == [[], [], [], [9], [], []]
 
 
 def test_two_markers_with_one_id_stay_apart() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from vision_ik.errors import TagError
 from vision_ik.tags.corners.refinement import refine_markers
-from vision_ik.tags.detection.ladder import FRAME_RUNGS, REGION_RUNGS, Budget, Meter, Rung, SearchResult, cost, views
+from vision_ik.tags.detection.ladder import (
+    FRAME_RUNGS,
+    REGION_RUNGS,
+    Budget,
+    Meter,
+    Rung,
+    SearchResult,
+    cost,
+    in_turn,
+    views,
+)
 from vision_ik.tags.detection.readers import AprilTagReader, OpenCvReader, Reader, Sighting, SoftReader, merged
 from vision_ik.tags.detection.reading import AGREEMENT, CODE, Codebook, read_quads
 from vision_ik.tags.detection.stag import StagReader
@@ -48,7 +58,8 @@ class TagDetector:
         backend: "soft" reads cells by their whiteness under their own light and finds most;
             "apriltag", "opencv" and "stag" are the libraries as they are. None takes "soft" where the
             markers have a black border around their bits, "stag" for STag markers, else "apriltag".
-        wanted: Ids to report; None reports all.
+        wanted: Ids to look for and to report; None reports all. While one of them is not to be seen, every
+            frame costs the whole budget.
         max_hamming: Most corrected bits to believe; None takes the family's own limit. OpenCV and STag keep
             to it but do not tell how many they corrected: their detections say 0.
         min_margin: Smallest decision margin to believe of the "apriltag" back end.
@@ -89,25 +100,36 @@ class TagDetector:
     def detect(self, frame: Frame) -> list[TagDetection]:
         """Return the markers in a frame by increasing id; an id seen twice is reported twice.
 
-        Climbs the ladder until a rung shows any marker, or the budget is spent.
+        Climbs the ladder until a rung shows any marker (or the wanted ones), or the budget is spent.
         """
         return self.search(frame).detections
 
     def search(
-        self, frame: Frame, *, expected: Mapping[int, Floats] | None = None, wanted: Collection[int] | None = None
+        self,
+        frame: Frame,
+        *,
+        expected: Mapping[int, Floats] | None = None,
+        wanted: Collection[int] | None = None,
+        rim: float = 0.0,
+        regions_only: bool = False,
+        turn: int | None = None,
     ) -> SearchResult:
         """Return the markers in a frame, and what finding them cost.
 
         Looks first where markers are expected, with every rung for small pictures, then over the whole
         frame, rung by rung. It stops as soon as all that is expected and wanted has been seen; where nothing
-        is, after the first rung that shows anything; and where the budget does not allow the next rung.
+        is, after the first rung that shows anything. Rungs that the budget does not allow are left out.
         The same frame and arguments always give the same result.
 
         Args:
             frame: The picture.
             expected: Where markers are predicted to be: (4, 2) corners [px] by id, upright order.
-            wanted: Ids to look for; None asks for none in particular. (The detector's own ``wanted``
-                only leaves other ids out of what is reported.)
+            wanted: Ids to look for; None takes the detector's own.
+
+            rim: Least width of the rim around predicted corners that is looked at, too [px].
+            regions_only: Do not look elsewhere, whatever is missing.
+            turn: Number of this search in a series, of which each climbs no more than the first rung and, in turn,
+                one of the others: together they climb the ladder that a single one does. None climbs it all.
 
         Raises:
             ValueError: Predicted corners are not (4, 2) finite numbers.
@@ -120,10 +142,12 @@ class TagDetector:
             reader=self._reader,
             gray=gray,
             meter=Meter(self.budget, gray.size),
-            asked=frozenset(predicted) | frozenset(wanted or ()),
+            asked=frozenset(predicted) | frozenset((self.wanted if wanted is None else wanted) or ()),
+            turn=turn,
         )
-        search.in_regions(predicted)
-        search.in_frame(self._rungs)
+        search.in_regions(predicted, rim)
+        if not regions_only:
+            search.in_frame(self._rungs)
         found = self._refined(merged(search.sightings), frame, gray)
         detections = [d for d in found if self.wanted is None or d.tag_id in self.wanted]
         return SearchResult(
@@ -197,6 +221,7 @@ class _Search:
     gray: Image
     meter: Meter
     asked: frozenset[int]
+    turn: int | None
     sightings: list[Sighting] = field(default_factory=list[Sighting])
     _noise: float | None = None
 
@@ -205,13 +230,12 @@ class _Search:
         seen = {s.tag_id for s in self.sightings}
         return self.asked <= seen if self.asked else bool(seen)
 
-    def in_regions(self, predicted: Mapping[int, Floats]) -> None:
+    def in_regions(self, predicted: Mapping[int, Floats], rim: float) -> None:
         """Climb the ladder around the places where markers are predicted."""
-        for number, rung in enumerate(REGION_RUNGS):
-            if not self._suits(rung):
-                continue
+        suited = [rung for rung in REGION_RUNGS if self._suits(rung)]
+        for number, rung in enumerate([suited[0], *in_turn(suited[1:], self.turn)]):
             seen = {s.tag_id for s in self.sightings}
-            regions = {i: _region(corners, self.gray) for i, corners in predicted.items() if i not in seen}
+            regions = {i: _region(corners, self.gray, rim) for i, corners in predicted.items() if i not in seen}
             looks = {i: (_sized(rung, predicted[i]), box) for i, box in regions.items() if box is not None}
             pixels = sum(cost(sized, self.gray[box]) for sized, box in looks.values())
             if not looks or not self.meter.allows(pixels):
@@ -222,14 +246,21 @@ class _Search:
 
     def in_frame(self, rungs: tuple[Rung, ...]) -> None:
         """Climb the ladder with the whole frame."""
+        suited = [rung for rung in rungs if self._suits(rung)]
+        self._climb(suited[:1], thorough=False)
+        if not self.is_complete():
+            others = suited[1:]
+            if self.turn is not None:
+                others = in_turn(self.meter.affordable(others, self.gray), self.turn)
+            self._climb(others, thorough=True)
+
+    def _climb(self, rungs: Sequence[Rung], *, thorough: bool) -> None:
         everywhere = slice(None), slice(None)
-        for number, rung in enumerate(rungs):
-            if self.is_complete() or not self._suits(rung):
-                continue
+        for rung in rungs:
             pixels = cost(rung, self.gray)
-            if self.meter.allows(pixels):
+            if not self.is_complete() and self.meter.allows(pixels):
                 self.meter.count(pixels)
-                self._look(rung, everywhere, expected=None, thorough=number > 0)
+                self._look(rung, everywhere, expected=None, thorough=thorough)
 
     def _suits(self, rung: Rung) -> bool:
         return self.reader.reads_cuts or rung.tone != "levels"
@@ -280,10 +311,10 @@ def _sized(rung: Rung, corners: Floats) -> Rung:
     return replace(rung, scale=rung.scale * float(shrinking))
 
 
-def _region(corners: Floats, gray: Image) -> tuple[slice, slice] | None:
+def _region(corners: Floats, gray: Image, least: float) -> tuple[slice, slice] | None:
     """Return rows and columns around predicted corners, or None where too little of them lies in the picture."""
     edge = float(np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1).max())
-    rim = max(_LEAST_MARGIN, _MARGIN * edge)
+    rim = max(_LEAST_MARGIN, _MARGIN * edge, least)
     low = np.maximum(np.floor(corners.min(axis=0) - rim), 0.0).astype(int)
     high = np.minimum(np.ceil(corners.max(axis=0) + rim) + 1.0, gray.shape[::-1]).astype(int)
     if (high - low < _SMALLEST_PICTURE).any():

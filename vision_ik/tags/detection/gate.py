@@ -109,6 +109,11 @@ class TemporalGate:
         self._reach = reach
         self._seen: dict[int, list[tuple[float, Floats]]] = {}
 
+    @property
+    def remembered(self) -> tuple[int, ...]:
+        """Ids of the markers that are remembered."""
+        return tuple(sorted(self._seen))
+
     def pass_on(self, detections: Sequence[TagDetection], *, sure: Collection[int] = ()) -> list[TagDetection]:
         """Return the detections of one frame that are believed; ids in ``sure`` are believed as they come."""
         passed: list[TagDetection] = []
@@ -117,12 +122,15 @@ class TemporalGate:
             if detection.hamming == 0 or detection.tag_id in sure or known:
                 passed.append(detection)
         for detection in detections:
-            kept = [old for old in self._seen.get(detection.tag_id, []) if self._is_recent(old, detection)]
+            self._forget(detection.timestamp)
+            kept = self._seen.get(detection.tag_id, [])
             self._seen[detection.tag_id] = [*kept, (detection.timestamp, detection.corners)][-8:]
         return passed
 
-    def _is_recent(self, old: tuple[float, Floats], detection: TagDetection) -> bool:
-        return 0.0 <= detection.timestamp - old[0] <= self._memory
+    def _forget(self, now: float) -> None:
+        """Drop what was seen too long ago, or in frames that are yet to come where time went back."""
+        recent = {i: [old for old in seen if 0.0 <= now - old[0] <= self._memory] for i, seen in self._seen.items()}
+        self._seen = {tag_id: seen for tag_id, seen in recent.items() if seen}
 
     def _is_same(self, old: tuple[float, Floats], detection: TagDetection) -> bool:
         if not 0.0 < detection.timestamp - old[0] <= self._memory:

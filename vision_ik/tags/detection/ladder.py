@@ -8,7 +8,8 @@ whatever lies next to its quiet zone), and larger (for small markers).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -124,6 +125,21 @@ class Meter:
         """Note one pass over so many pixels."""
         self.passes += 1
         self.pixels += int(pixels)
+
+    def affordable(self, rungs: Sequence[Rung], gray: Image) -> list[Rung]:
+        """Return the rungs of a ladder that could be climbed from here, one after the other."""
+        trial, chosen = copy(self), list[Rung]()
+        for rung in rungs:
+            pixels = cost(rung, gray)
+            if trial.allows(pixels):
+                trial.count(pixels)
+                chosen.append(rung)
+        return chosen
+
+
+def in_turn(rungs: Sequence[Rung], turn: int | None) -> list[Rung]:
+    """Return the rung whose turn it is, all of them where ``turn`` is None."""
+    return list(rungs) if turn is None or not rungs else [rungs[turn % len(rungs)]]
 
 
 def cost(rung: Rung, gray: Image) -> float:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from vision_ik.tags.detection.detector import TagDetector
+from vision_ik.tags.detection.gate import TemporalGate
 from vision_ik.tags.families import find_family
 from vision_ik.tags.following.flow import flow_motion
 from vision_ik.tags.following.known_pattern import KnownPattern
 from vision_ik.tags.following.legibility import Legibility
 from vision_ik.tags.following.placing import Placement, PrintPlacer
-from vision_ik.tags.following.windows import Window, bounds_of, cut
+from vision_ik.tags.following.windows import Window, cut
 from vision_ik.tags.quads import apart, least_width, longest_edge, on_print
 from vision_ik.types import Floats, Frame, TagDetection
 
@@ -28,9 +28,9 @@ _FORESEEN = 0.5
 _SAME_PLACE = 0.5
 """[edges] Detections with one id whose middles are nearer than this are one marker."""
 _REGION = 0.5
-"""[edges] Margin around a marker that is searched for; it grows by as much with each frame without it."""
-_SMALLEST_REGION = 8
-"""[px]"""
+"""[edges] Margin around a marker that is searched for; it is twice as wide from the second frame without it on."""
+_LOOK_AGAIN = 5
+"""[frames] between two looks at the whole picture while a marker is lost and others are followed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,8 @@ class FollowSettings:
     """How long markers are kept, and how often new ones are looked for."""
 
     look_every: int = 30
-    """[frames] between two looks at the whole picture; without a marker in view, every frame is looked at."""
+    """[frames] between two looks at the whole picture; without a marker in view, every frame is looked at, though
+    after the first with little effort: each of them climbs one rung of the detector's ladder besides the first."""
     keep_s: float = 0.5
     """[s] A marker that cannot be found for so long is forgotten."""
     carry_s: float = 5.0
@@ -109,6 +110,9 @@ class TagFollower:
         self._size = (0, 0)
         self._newest = -np.inf
         self._until_look = 0
+        self._turn: int | None = None  # the first look climbs the whole ladder
+        self._gate = TemporalGate()
+        self._held = self._again = False
 
     @property
     def followed(self) -> tuple[int, ...]:
@@ -184,38 +188,35 @@ class TagFollower:
         self._tracks = kept
 
     def _search(self, frame: Frame) -> None:
-        """Look at the whole picture when it is time to, else around the places of lost markers."""
-        lost = [track for track in self._tracks if track.missed]
+        """Look around the places of lost markers; at the whole picture when it is time to or that did not help."""
+        for track in [track for track in self._tracks if track.missed]:
+            for detection in self._search_around(track, frame):
+                self._take(detection, frame)
         self._until_look -= 1
-        newly = any(track.missed == 1 for track in lost)
-        if self._until_look < 0 or newly or len(lost) == len(self._tracks):
-            self._until_look = self.settings.look_every
-            found = self.detector.detect(frame)
-        elif lost:
-            found = self._search_around(lost, frame)
-        else:
-            return
-        for detection in found:
-            self._take(detection, frame)
+        astray = any(track.missed % _LOOK_AGAIN == 1 for track in self._tracks)
+        if self._until_look < 0 or astray or all(track.missed for track in self._tracks):
+            self._look(frame)
 
-    def _search_around(self, lost: Sequence[_Track], frame: Frame) -> list[TagDetection]:
-        """Return what the detector finds around the predicted places of lost markers."""
-        found: list[TagDetection] = []
-        for track in lost:
-            corners = track.predicted(frame.timestamp)
-            margin = _REGION * track.edge * track.missed + 2.0 * track.error
-            x0, y0, x1, y1 = bounds_of(corners, margin)
-            height, width = self._size
-            x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-            if min(x1 - x0, y1 - y0) < _SMALLEST_REGION:
-                continue
-            lens = frame.intrinsics.part(x0, y0, x1 - x0, y1 - y0)
-            part = replace(frame, image=frame.image[y0:y1, x0:x1], intrinsics=lens, depth=None)
-            for detection in self.detector.detect(part):
-                moved = replace(detection, corners=detection.corners + np.array([x0, y0]))
-                if not any(_one(moved, other) for other in found):
-                    found.append(moved)
-        return found
+    def _search_around(self, track: _Track, frame: Frame) -> list[TagDetection]:
+        """Return what the detector finds around the predicted place of a lost marker."""
+        corners = track.predicted(frame.timestamp)
+        rim = _REGION * track.edge * min(track.missed, 2) + 2.0 * track.error
+        turn = None if track.missed == 1 else track.missed - 2
+        near = {track.last.tag_id: corners}
+        return self.detector.search(frame, expected=near, rim=rim, regions_only=True, turn=turn).detections
+
+    def _look(self, frame: Frame) -> None:
+        """Look at the whole picture."""
+        self._until_look = self.settings.look_every
+        self._held = False
+        for detection in self.detector.search(frame, turn=self._turn).detections:
+            self._take(detection, frame)
+        # A new marker that was hard to read needs a second look of the same kind, but not one after the other.
+        self._again = self._held and not self._again
+        if self._again:
+            self._until_look = 0
+        else:
+            self._turn = 0 if self._turn is None else self._turn + 1
 
     def _take(self, detection: TagDetection, frame: Frame) -> None:
         """Take in what the detector found: a marker that is followed, or a new one."""
@@ -236,6 +237,9 @@ class TagFollower:
                 self._settle(track, detection, frame)
                 return
             self._tracks.remove(track)  # it was put elsewhere
+        elif not self._gate.pass_on([detection]):
+            self._held = True
+            return
         track = _Track(
             last=detection,
             pattern=self._placer.pattern(detection.tag_id),
