@@ -30,10 +30,19 @@ def load_any_intrinsics(
         ConfigError: The file is missing, malformed, of an unsupported lens model, or does not say the size.
     """
     file = Path(path)
+    if file.is_dir():
+        raise ConfigError(
+            f"{file} is a folder, and a lens is a file.",
+            f"Give the file in it, such as {file / 'camera.yaml'}.",
+            path=file,
+        )
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Could not read {file}: {error}.", "Give the path of a camera file.", path=file) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"Could not read {file}: {reason}.", "Give the path of a camera file.", path=file) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} holds no text.", "Give the path of a camera file.", path=file) from error
     if text.startswith("%YAML:1") or "<opencv_storage>" in text or "opencv-matrix" in text:
         return from_opencv(file, text, size)
     if "radial_tangential" in text or "pinhole:" in text:
@@ -58,16 +67,31 @@ def save_any_intrinsics(intrinsics: CameraIntrinsics, path: str | Path, *, name:
         ConfigError: No format has that suffix, or the format has no such lens.
         RecordingError: It could not be written.
     """
+    file = check_intrinsics_path(path)
+    suffix = file.suffix.lower()
+    if suffix == ".yaml" and file.stem.lower().startswith("camchain"):
+        return save_kalibr(intrinsics, file, name=name)
+    if suffix == ".yaml":
+        return save_intrinsics(intrinsics, file, name=name)
+    return save_opencv(intrinsics, file)
+
+
+def check_intrinsics_path(path: str | Path) -> Path:
+    """Return the path of a file that intrinsics can be written to, see :func:`save_any_intrinsics`.
+
+    Raises:
+        ConfigError: No format has that suffix, or a folder has that name.
+    """
     file = Path(path)
     suffix = file.suffix.lower()
+    if file.is_dir():
+        raise ConfigError(
+            f"{file} is a folder, and a lens is a file.", f"Name the file, such as {file / 'camera.yaml'}.", path=file
+        )
     if suffix not in _SUFFIXES:
         raise ConfigError(
             f"No format of intrinsics ends in {suffix or 'nothing'!r}.",
             "Use camera.yaml (ROS), camera.yml, .xml or .json (OpenCV), or camchain.yaml (Kalibr).",
             path=file,
         )
-    if suffix == ".yaml" and file.stem.lower().startswith("camchain"):
-        return save_kalibr(intrinsics, file, name=name)
-    if suffix == ".yaml":
-        return save_intrinsics(intrinsics, file, name=name)
-    return save_opencv(intrinsics, file)
+    return file

@@ -71,14 +71,14 @@ class CameraOptions(BoardOptions):
     """Folder of pictures, or a JSON file of corners (docs/conventions.md, "Views on disk")."""
     model: Literal["auto", "pinhole", "fisheye"] = "auto"
     """Lens model; auto takes the simplest that predicts unseen views as well as the best."""
-    coefficients: Literal[4, 5, 8] = 5
-    """Distortion coefficients of --model pinhole."""
+    coefficients: Literal[4, 5, 8] | None = None
+    """Distortion coefficients of --model pinhole; 5 when left out."""
     views: int = 20
     """Views to take from a video or a live source."""
     out: Path | None = None
     """Also write the lens here: .yaml (ROS), .yml .xml .json (OpenCV), camchain*.yaml (Kalibr)."""
     report: Path | None = None
-    """Write an HTML page with coverage, tilts, residuals, and what to show next."""
+    """Write an HTML page (.html) with coverage, tilts, residuals, and what to show next."""
 
 
 @dataclass(frozen=True, kw_only=True)

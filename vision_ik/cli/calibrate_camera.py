@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics, read_observations
 from calibration.corners import better_corners
-from vision_ik.cameras import save_any_intrinsics
+from vision_ik.cameras import check_intrinsics_path, save_any_intrinsics
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions
 from vision_ik.cli.calibrate_lens_report import write_lens_report
 from vision_ik.cli.calibrate_pictures import Views, gather
 from vision_ik.cli.calibrate_rig import existing_rig, hint_at_tag_size, require_board, rig_and_robot, write_lens
 from vision_ik.cli.main import EXIT_OK
+from vision_ik.errors import ConfigError
 from vision_ik.rig import Rig
 from vision_ik.types import BoardDetection
 
 _DEFAULT_ROBOT = "panda"
 """The lens does not depend on the arm, so a new rig may do without being told."""
+_COEFFICIENTS = 5
+"""Of a pinhole lens, where nobody tells."""
+_PAGE_SUFFIXES = (".html", ".htm")
 
 
 def calibrate_camera(options: CameraOptions) -> int:
-    """Find the board in all pictures, fit the lens, print it, and write it."""
+    """Find the board in all pictures, fit the lens, print it, and write it.
+
+    Raises:
+        VisionIkError: What is asked for cannot be written or does not fit together, which is said before any
+            picture is read; or the pictures do not determine a lens.
+    """
+    options = _checked(options)
     rig = _rig(options)
     with console.Stages() as stages:
         views: Views | None = None
@@ -36,7 +47,7 @@ def calibrate_camera(options: CameraOptions) -> int:
                     [view.detection for view in read.views],
                     image_size=read.image_size,
                     model=options.model,
-                    coefficients=options.coefficients,
+                    coefficients=options.coefficients or _COEFFICIENTS,
                     names=[view.name or str(i) for i, view in enumerate(read.views)],
                 )
         else:
@@ -51,6 +62,27 @@ def calibrate_camera(options: CameraOptions) -> int:
     if rig is not None:
         hint_at_tag_size(rig)
     return EXIT_OK
+
+
+def _checked(options: CameraOptions) -> CameraOptions:
+    """Return the options with the name of the page as it is written.
+
+    Raises:
+        ConfigError: A file cannot have the name given, or the lens model has no such coefficients.
+    """
+    if options.out is not None:
+        check_intrinsics_path(options.out)
+    if options.coefficients is not None and options.model != "pinhole":
+        raise ConfigError(
+            f"--coefficients {options.coefficients} belongs to --model pinhole, not to --model {options.model}.",
+            "Leave it out: a fisheye has 4, and auto tries 4, 5 and 8.",
+        )
+    report = options.report
+    if report is not None and report.is_dir():
+        raise ConfigError(f"{report} is a folder, and a report is a file.", f"Name it, such as {report / 'lens.html'}.")
+    if report is not None and report.suffix.lower() not in _PAGE_SUFFIXES:
+        report = report.with_name(f"{report.name}.html")
+    return replace(options, report=report)
 
 
 def _rig(options: CameraOptions) -> Rig | None:
@@ -71,7 +103,7 @@ def _calibrated(views: Views, detections: list[BoardDetection], options: CameraO
         detections,
         image_size=views.size,
         model=options.model,
-        coefficients=options.coefficients,
+        coefficients=options.coefficients or _COEFFICIENTS,
         names=views.names,
         edges_px=views.edges_px,
     )
