@@ -16,7 +16,8 @@ import numpy as np
 
 from calibration import lens_views
 from calibration.lens_advice import NextView, advise, picture_sigma, region_name
-from calibration.lens_choice import MODELS, LensCandidate, Trial, choose, is_worse, try_model
+from calibration.lens_bend import BendChoice, choose_bend
+from calibration.lens_choice import MODELS, LensCandidate
 from calibration.lens_fit import LensFit, fit_lens
 from calibration.lens_spread import honest_covariance
 from calibration.lens_terms import View, prepare
@@ -109,7 +110,9 @@ def calibrate_intrinsics(
         model: "pinhole", "fisheye" (equidistant, 4 coefficients), or "auto": the simplest of pinhole with
             4, 5 and 8 coefficients and fisheye that predicts unseen views as well as the best of them.
         coefficients: Distortion coefficients where the model is "pinhole": 4, 5 or 8.
-        bend: Whether to find how the board is bent, too; None does where it predicts unseen views better.
+        bend: Whether to find how the board is bent, too; None does where it predicts unseen views clearly
+            better. Where it does so by little, the lens is that of a flat board, and what the bend would
+            change counts as uncertainty.
         names: Of the views, for what is said about them; their numbers when None.
         edges_px: Width of the print's edges in each view, from :func:`calibration.edge_width`; blurred views
             are then left out before the fit.
@@ -131,9 +134,7 @@ def calibrate_intrinsics(
     if model != "auto":
         models = [(model, 4 if model == "fisheye" else coefficients)]
     chosen = _Selection(detections, called, widths, image_size, models)
-    trial, candidates = choose(chosen.views, image_size, models, seed=seed)
-    trial = _with_bend(chosen.views, image_size, trial, bend, seed)
-    return _result(chosen, image_size, trial, candidates)
+    return _result(chosen, image_size, choose_bend(chosen.views, image_size, models, bend=bend, seed=seed))
 
 
 class _Selection:
@@ -217,33 +218,10 @@ def _plainest_fit(
     return min(fits, key=lambda fit: float(np.median(fit.view_rms)))
 
 
-def _with_bend(views: Sequence[View], image_size: tuple[int, int], flat: Trial, bend: bool | None, seed: int) -> Trial:
-    """Return the trial with the board's bend where that is asked for, or predicts unseen views better."""
-    if bend is False:
-        return flat
-    lens = flat.fit.intrinsics
-    try:
-        bent = try_model(
-            views,
-            image_size,
-            lens.model,
-            len(lens.distortion),
-            np.random.default_rng(seed),
-            start=flat.fit,
-            bend=True,
-        )
-    except CalibrationError:
-        if bend:
-            raise
-        return flat  # too few views to tell
-    return bent if bend or is_worse(flat.held_out, bent.held_out) else flat
-
-
-def _result(
-    chosen: _Selection, image_size: tuple[int, int], trial: Trial, candidates: tuple[LensCandidate, ...]
-) -> IntrinsicsResult:
-    fit, used = trial.fit, chosen.used
-    shared, inflation = honest_covariance(fit)
+def _result(chosen: _Selection, image_size: tuple[int, int], choice: BendChoice) -> IntrinsicsResult:
+    fit, used = choice.trial.fit, chosen.used
+    alone, inflation = honest_covariance(fit)
+    shared = choice.doubted(alone)
     p = len(fit.parameters)
     intrinsics = replace(fit.intrinsics, covariance=shared[:p, :p])
     _check_focal(intrinsics, len(used))
@@ -255,10 +233,10 @@ def _result(
     return IntrinsicsResult(
         intrinsics=intrinsics,
         rms=float(np.sqrt(np.average(fit.view_rms**2, weights=fit.counts))),
-        held_out_rms=trial.held_out_rms,
+        held_out_rms=choice.trial.held_out_rms,
         inflation=inflation,
         picture_sigma=picture_sigma(fit, shared),
-        candidates=candidates,
+        candidates=choice.candidates,
         board_bend=fit.bend if len(fit.bend) else np.zeros(3),
         coverage=coverage,
         coverage_map=map_,
@@ -277,7 +255,11 @@ def _result(
         detections=tuple(chosen.used_detections),
         residuals=lens_views.residuals(chosen.views, fit),
         next_views=tuple(advice),
-        warnings=(*_left_out(chosen), *_weak_points(chosen, fit, map_, np.array(list(tilts.values())))),
+        warnings=(
+            *_left_out(chosen),
+            *_weak_points(chosen, map_, np.array(list(tilts.values()))),
+            *_about_bend(chosen, choice, alone),
+        ),
     )
 
 
@@ -302,7 +284,7 @@ def _left_out(chosen: _Selection) -> list[str]:
     ]
 
 
-def _weak_points(chosen: _Selection, fit: LensFit, coverage_map: Floats, tilts: Floats) -> list[str]:
+def _weak_points(chosen: _Selection, coverage_map: Floats, tilts: Floats) -> list[str]:
     said: list[str] = []
     if len(chosen.used) < _GOOD_VIEWS:
         said.append(f"Only {len(chosen.used)} views: 15 or more give a surer lens.")
@@ -316,14 +298,31 @@ def _weak_points(chosen: _Selection, fit: LensFit, coverage_map: Floats, tilts: 
             f"Only {(tilts > _GOOD_TILT).sum()} views are tilted by more than {np.rad2deg(_GOOD_TILT):.0f} degrees: "
             "the focal length comes from tilted views."
         )
+    return said
+
+
+def _about_bend(chosen: _Selection, choice: BendChoice, covariance: Floats) -> list[str]:
+    """Return what there is to say about the board's bend; the covariance is the one without doubt about it."""
+    fit = choice.trial.fit
+    shift = float(choice.shift[int(np.argmax(np.abs(choice.shift[:2])))])
+    matters = bool((np.abs(choice.shift[:2]) > np.sqrt(np.diag(covariance)[:2])).any())
     if len(fit.bend):
         half = 0.5 * max(np.ptp(np.concatenate([view.points for view in chosen.views]), axis=0))
         largest = float(np.abs(fit.bend).max())
-        if largest > _BENT * half:
-            said.append(
-                f"The board is bent by {1e3 * largest:.1f} mm, which is taken into account: glue it to something flat."
-            )
-    return said
+        if not matters and largest <= _BENT * half:
+            return []
+        moved = f", and moves the focal length by {-shift:+.1f} px" if matters else ""
+        return [
+            f"The board is bent by {1e3 * largest:.1f} mm, which is taken into account{moved}: "
+            "glue it to something flat."
+        ]
+    if choice.other is None or not matters:
+        return []
+    return [
+        f"The board may be bent by {1e3 * float(np.abs(choice.other.bend).max()):.2f} mm, which would move the focal "
+        f"length by {shift:+.1f} px; it is taken as flat, and that counts in the uncertainty. Glue the board to "
+        "something flat, or add tilted views."
+    ]
 
 
 def _empty_regions(coverage_map: Floats) -> list[str]:

@@ -104,6 +104,7 @@ def choose(
     models: Sequence[tuple[LensModel, int]],
     *,
     seed: int,
+    bend: bool = False,
 ) -> tuple[Trial, tuple[LensCandidate, ...]]:
     """Return the trial of the chosen model, and all candidates.
 
@@ -112,6 +113,7 @@ def choose(
         image_size: Width and height [px].
         models: Simplest first.
         seed: Of the folds, the same ones for all.
+        bend: Also find how the board is bent.
 
     Raises:
         CalibrationError: No model can be fitted.
@@ -120,7 +122,7 @@ def choose(
     failures: dict[int, CalibrationError] = {}
     for i, (model, coefficients) in enumerate(models):
         try:
-            trials[i] = try_model(views, image_size, model, coefficients, np.random.default_rng(seed))
+            trials[i] = try_model(views, image_size, model, coefficients, np.random.default_rng(seed), bend=bend)
         except CalibrationError as error:
             failures[i] = error
     if not trials:
@@ -134,7 +136,7 @@ def choose(
             reason = "these views do not determine it"
         elif i == chosen:
             reason = ""
-        elif i < chosen:
+        elif i < chosen or is_worse(trial.held_out, trials[chosen].held_out):
             reason = "it predicts unseen views worse"
         else:
             reason = "a simpler model predicts unseen views as well"
@@ -152,13 +154,20 @@ def choose(
     return trials[chosen], tuple(candidates)
 
 
-def is_worse(held_out: Floats, best: Floats) -> bool:
-    """Return whether held-out errors (N,) [px^2] are worse than others of the same views by more than chance."""
+def is_worse(held_out: Floats, best: Floats, *, errors: float = _STANDARD_ERRORS, least: float = _SAME) -> bool:
+    """Return whether held-out errors are worse than others of the same views by more than chance.
+
+    Args:
+        held_out: (N,) [px^2]
+        best: (N,) [px^2]
+        errors: Standard errors that are chance.
+        least: Relative difference that counts.
+    """
     ratio = np.log((held_out + _FLOOR**2) / (best + _FLOOR**2))
     n = len(ratio)
     error = float(ratio.std(ddof=1)) / np.sqrt(n)
     # Of a handful of views the scatter is hardly known, as Student's distribution says.
-    return float(ratio.mean()) > max(_STANDARD_ERRORS * (1.0 + (_FEW / n) ** 2) * error, _SAME)
+    return float(ratio.mean()) > max(errors * (1.0 + (_FEW / n) ** 2) * error, least)
 
 
 def _rms(fit: LensFit) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from calibration_stage import BOARD, FISHEYE, LENS, detection
 
-from calibration import IntrinsicsResult, calibrate_intrinsics
+from calibration import IntrinsicsResult, calibrate_intrinsics, lens_choice
 from calibration.candidates import visible_poses
 from calibration.lens import project
+from calibration.lens_choice import Trial
 from calibration.lens_fit import fit_lens
 from calibration.lens_terms import lens_of, prepare, terms
 from vision_ik.errors import CalibrationError
@@ -105,6 +107,49 @@ def test_a_bent_board_is_found_out_and_no_longer_spoils_the_lens(rng: np.random.
     # The extent of the points is 0.15 m: their rim is 0.075 m from the middle.
     assert result.board_bend[0] == pytest.approx(6e-4, rel=0.2)
     assert not calibrate_intrinsics(views(rng, 16), image_size=SIZE, bend=False).board_bend.any()
+    taken = next(candidate for candidate in result.candidates if candidate.chosen)
+    assert taken.focal == result.intrinsics.K[0, 0]  # the table of models says the same as the lens
+
+
+def test_a_bend_that_may_only_seem_so_widens_the_uncertainty_and_does_not_move_the_lens() -> None:
+    doubtful = 0
+    errors: list[float] = []
+    for seed in range(6):
+        seen = views(np.random.default_rng(seed), 14, bend=8e-5)
+        flat = calibrate_intrinsics(seen, image_size=SIZE, coefficients=4, bend=False)
+        bent = calibrate_intrinsics(seen, image_size=SIZE, coefficients=4, bend=True)
+        result = calibrate_intrinsics(seen, image_size=SIZE, coefficients=4)
+        assert not result.board_bend.any()
+        assert result.intrinsics.K[0, 0] == flat.intrinsics.K[0, 0]
+        shift = abs(bent.intrinsics.K[0, 0] - flat.intrinsics.K[0, 0])
+        if result.focal_sigma > flat.focal_sigma:
+            doubtful += 1
+            assert result.focal_sigma > shift - 0.01  # the other fit was started elsewhere
+        if shift > 1.2 * flat.focal_sigma and result.focal_sigma > flat.focal_sigma:
+            assert any("may be bent" in warning for warning in result.warnings)
+        errors.append(abs(result.intrinsics.K[0, 0] - LENS.K[0, 0]) / result.focal_sigma)
+    assert doubtful
+    assert max(errors) < 3.0
+
+
+def test_a_model_that_predicts_worse_is_not_said_to_predict_as_well(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a model before the chosen one nor one after it."""
+    seen = prepare(views(rng, 8))
+    fit = fit_lens(seen, SIZE, "pinhole", 4)
+    squares = {("pinhole", 4): 0.04, ("pinhole", 5): 0.01, ("fisheye", 4): 0.0102, ("pinhole", 8): 3.0}
+
+    def pretended(*args: Any, **_options: Any) -> Trial:
+        return Trial(fit, squares[args[2], args[3]] * np.linspace(0.9, 1.1, len(seen)) ** args[3])
+
+    monkeypatch.setattr(lens_choice, "try_model", pretended)
+    _, candidates = lens_choice.choose(seen, SIZE, lens_choice.MODELS, seed=0)
+    worse, taken, alike, worst = (candidate.reason for candidate in candidates)
+    assert taken == ""
+    assert "worse" in worse
+    assert "worse" in worst
+    assert "as well" in alike
 
 
 def test_a_few_misread_corners_cost_corners_and_many_cost_the_view(rng: np.random.Generator) -> None:

@@ -92,10 +92,10 @@ def test_a_picture_without_a_board_has_none() -> None:
 
 def lattice(T_camera_board: Transform, *, shear: int, columns: int = 5, start: int = 0) -> Floats:
     """Return (4, columns, 2) [px] of chess corners of BOARD and beyond, each row shifted by ``shear`` squares more."""
-    column, row = np.meshgrid(np.arange(columns), np.arange(4))
+    column, row = np.meshgrid(np.arange(float(columns)), np.arange(4.0))
     across = (column + start + shear * row + 1) * BOARD.square_m
     places = np.stack([across, BOARD.size_m[1] - (row + 1) * BOARD.square_m, np.zeros(row.shape)], axis=-1)
-    pixels, _ = project(places.reshape(-1, 3), T_camera_board, STRAIGHT)
+    pixels, _ = project(places.reshape(-1, 3).astype(np.float64), T_camera_board, STRAIGHT)
     return pixels.reshape(4, columns, 2)
 
 

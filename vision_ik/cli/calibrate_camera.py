@@ -180,11 +180,15 @@ def _summary(result: IntrinsicsResult) -> object:
 
 def _candidates(result: IntrinsicsResult) -> object:
     rows = [
-        [c.name, f"{c.focal:.1f}", f"{c.rms:.3f}", f"{c.held_out_rms:.3f}", "taken" if c.chosen else c.reason]
+        [c.name, *(_number(*shown) for shown in ((c.focal, 1), (c.rms, 4), (c.held_out_rms, 4))), c.reason or "taken"]
         for c in result.candidates
     ]
     columns = ["model", "focal x px", "rms px", "held-out px", ""]
     return console.table(columns, rows, right=set(columns[1:4]))
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
 
 
 def _facts(result: IntrinsicsResult, files: list[Path], left_out: dict[str, str]) -> dict[str, object]:

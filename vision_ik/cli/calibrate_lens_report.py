@@ -80,8 +80,14 @@ def _models(result: IntrinsicsResult) -> Table:
     return Table(
         title="Lens models",
         columns=("model", "focal x px", "rms px", "held-out rms px", ""),
-        rows=[(c.name, c.focal, c.rms, c.held_out_rms, "taken" if c.chosen else c.reason) for c in result.candidates],
+        rows=[(c.name, *_numbers(c.focal, c.rms, c.held_out_rms), c.reason or "taken") for c in result.candidates],
     )
+
+
+def _numbers(focal: float, *errors: float) -> tuple[str | None, ...]:
+    """Return numbers with the digits in which models differ; None where one could not be fitted."""
+    words = (f"{focal:.1f}", *(f"{error:.4f}" for error in errors))
+    return words if np.isfinite(focal) else (None,) * len(words)
 
 
 def _views(result: IntrinsicsResult, left_out: Mapping[str, str]) -> Table:
