@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vision_ik.tags.pictures import to_gray
@@ -34,9 +35,12 @@ def cut(image: Image, bounds: Bounds) -> Window:
     """Return a part of a BGR picture, of exactly the size asked for; outside the picture its rim goes on."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = bounds
-    rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    left, top = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
+    right, bottom = max(min(x1, width), left + 1), max(min(y1, height), top + 1)
     gray = to_gray(image[top:bottom, left:right])
-    if gray.shape != (y1 - y0, x1 - x0):
-        gray = gray[np.ix_(rows - top, columns - left)]
+    more_x, more_y = x1 - x0 - (right - left), y1 - y0 - (bottom - top)
+    if more_x or more_y:
+        before_x, before_y = min(max(-x0, 0), more_x), min(max(-y0, 0), more_y)
+        pad = (before_y, more_y - before_y, before_x, more_x - before_x)
+        gray = np.asarray(cv2.copyMakeBorder(gray, *pad, cv2.BORDER_REPLICATE), dtype=np.uint8)
     return Window(gray=gray, origin=np.array([x0, y0], dtype=np.float64))
