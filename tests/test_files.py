@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vision_ik.errors import RecordingError
-from vision_ik.files import write_atomic
+from vision_ik.files import claimed_folder, write_atomic
 
 
 @pytest.mark.parametrize(("data", "stored"), [("é\n", b"\xc3\xa9\n"), (b"\x00\xff", b"\x00\xff"), ("", b"")])
@@ -99,3 +99,26 @@ def test_a_folder_that_is_really_a_file_is_an_error_with_a_remedy(tmp_path: Path
         write_atomic(tmp_path / "taken" / "rig.toml", "new")
     with pytest.raises(RecordingError, match="directory"):
         write_atomic(tmp_path, "new")
+
+
+def test_a_folder_is_claimed_by_one_at_a_time_and_free_afterwards(tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "deep" / "out") as out:
+        (out / "run.csv").write_text("kept")
+        with pytest.raises(RecordingError, match="Another run is writing into"), claimed_folder(out):
+            pytest.fail("two have it")
+    with claimed_folder(out):
+        assert (out / "run.csv").read_text() == "kept"
+
+
+def test_a_folder_that_nothing_was_written_into_is_not_left_behind(tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/under"])
+def test_a_file_is_no_folder_to_write_into(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RecordingError, match="not a folder: a file has that name"), claimed_folder(tmp_path / name):
+        pytest.fail("it is a file")
+    assert (tmp_path / "file").read_text() == "mine"

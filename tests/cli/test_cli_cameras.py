@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,16 @@ def test_a_camera_that_is_not_there_is_an_error_with_those_that_are(
     plug(WEBCAM, FORBIDDEN)
     assert main(["cameras", "7"]) == EXIT_ERROR
     assert "Those found: 0, 2." in capsys.readouterr().err
+
+
+def test_a_folder_is_no_camera_and_the_verb_that_reads_it_is_named(
+    plug: Plug, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug()
+    assert main(["cameras", str(tmp_path)]) == EXIT_ERROR
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is a folder, not a camera of this machine" in said
+    assert f"vision-ik run {tmp_path}" in said
 
 
 def test_json_holds_everything(plug: Plug, capsys: pytest.CaptureFixture[str]) -> None:

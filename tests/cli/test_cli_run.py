@@ -17,6 +17,7 @@ from vision_ik.cli.run import Options
 from vision_ik.cli.setting import open_setting, workspace_of
 from vision_ik.cli.virtual_rig import approach_from_front, first_tag_pose, place_first_tag, reach_of
 from vision_ik.clock import VirtualClock
+from vision_ik.files import claimed_folder
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig
 from vision_ik.robots import load_robot
@@ -172,6 +173,31 @@ def test_tags_that_share_an_id_are_named(
     assert "with id 3" not in said
     assert "with id 7" in Path("out/report.html").read_text()
     assert set(json.loads(Path("out/metrics.json").read_text())["tags_sharing_an_id"]) == {"7"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "tags.png"], "tags.png is not a folder: a file has that name. help: Name a folder"),
+        (["--out", "taken"], "Another run is writing into taken."),
+        (["--out", "new", "--intrinsics", "taken"], "taken is a folder, and a lens is a file"),
+    ],
+)
+def test_what_a_run_cannot_use_is_said_before_it_starts(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("tags.png", _picture(3))
+    with claimed_folder("taken") as taken:
+        (taken / "run.partial.mp4").touch()
+        assert main(["run", "tags.png", "--hold-s", "0.2", *words]) == 2
+        assert [path.name for path in taken.iterdir()] == ["run.partial.mp4"]
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not Path("new").exists()
 
 
 class _Talker(FakeCamera):

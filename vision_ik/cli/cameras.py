@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
@@ -71,6 +73,13 @@ def _named(cameras: Sequence[CameraInfo], source: str) -> CameraInfo:
     for camera in cameras:
         if camera.source == source:
             return camera
+    path = Path(source).expanduser()
+    if path.exists() and not path.is_char_device():
+        raise CameraNotFoundError(
+            f"{source} is a {'folder' if path.is_dir() else 'file'}, not a camera of this machine.",
+            f"Read it with `vision-ik run {shlex.quote(source)}`.",
+            source=source,
+        )
     known = ", ".join(camera.source for camera in cameras)
     raise CameraNotFoundError(
         f"There is no camera {source!r} on this machine.",

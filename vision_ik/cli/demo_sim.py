@@ -26,6 +26,7 @@ from vision_ik.cli.setting import workspace_of
 from vision_ik.cli.tally import Tally
 from vision_ik.control import ServoSettings, ServoStep, move_to, servo
 from vision_ik.errors import ArmError, ConfigError
+from vision_ik.files import claimed_folder
 from vision_ik.ik import load_solver
 from vision_ik.rig import Rig, save_rig
 from vision_ik.robots import load_robot
@@ -83,28 +84,29 @@ def run_simulated(options: Options, *, window: bool) -> int:
     from vision_ik.cli.demo_report import present
 
     _check_robot(options.robot)
-    with ExitStack() as stack:
-        robot = {"name": options.robot, **_ARM_NOISE}
-        scene = stack.enter_context(load_scene("tabletop", seed=options.seed, robot=robot))
-        stages = stack.enter_context(console.Stages())
-        recorder = stack.enter_context(
-            RunRecorder(
-                options.out,
-                robot=scene.robot,
-                rig=scene.blank_rig(),
-                name="demo",
-                third_person=_viewer(scene).capture,
-                fps=15.0,
-                every=2,
+    with claimed_folder(options.out):
+        with ExitStack() as stack:
+            robot = {"name": options.robot, **_ARM_NOISE}
+            scene = stack.enter_context(load_scene("tabletop", seed=options.seed, robot=robot))
+            stages = stack.enter_context(console.Stages())
+            recorder = stack.enter_context(
+                RunRecorder(
+                    options.out,
+                    robot=scene.robot,
+                    rig=scene.blank_rig(),
+                    name="demo",
+                    third_person=_viewer(scene).capture,
+                    fps=15.0,
+                    every=2,
+                )
             )
-        )
-        demo = _Demo(scene, options, recorder, LiveWindow("vision-ik demo") if window else None)
-        try:
-            outcome = demo.run(stages)
-        except WindowClosedError:
-            stages.say(f"The window was closed; the video so far is in {options.out}/.")
-            return EXIT_OK
-    return present(outcome, scene, options)
+            demo = _Demo(scene, options, recorder, LiveWindow("vision-ik demo") if window else None)
+            try:
+                outcome = demo.run(stages)
+            except WindowClosedError:
+                stages.say(f"The window was closed; the video so far is in {options.out}/.")
+                return EXIT_OK
+        return present(outcome, scene, options)
 
 
 class WindowClosedError(Exception):

@@ -72,15 +72,17 @@ def run(options: Options) -> int:
     from vision_ik.cli.run_report import present
     from vision_ik.cli.runs import drive
     from vision_ik.cli.setting import open_scene_setting, open_setting
+    from vision_ik.files import claimed_folder
     from vision_ik.view import LiveWindow
 
     _check(options)
-    with ExitStack() as stack:
-        opened = open_scene_setting if options.source.startswith("sim:") else open_setting
-        setting = stack.enter_context(opened(options))
-        stages = stack.enter_context(console.Stages())
-        outcome = drive(setting, options, stages, LiveWindow() if options.window else None)
-    return present(setting, outcome, options)
+    with claimed_folder(options.out):
+        with ExitStack() as stack:
+            opened = open_scene_setting if options.source.startswith("sim:") else open_setting
+            setting = stack.enter_context(opened(options))
+            stages = stack.enter_context(console.Stages())
+            outcome = drive(setting, options, stages, LiveWindow() if options.window else None)
+        return present(setting, outcome, options)
 
 
 def _check(options: Options) -> None:
