@@ -165,3 +165,19 @@ def test_all_corners_of_a_cube_give_a_better_pose_than_its_best_tag(rng: np.rand
         together.append(pose.T_camera_tag.distance_to(T)[0])
     assert len(together) > 20
     assert max(together) < 3e-3  # no flips: the faces fix each other's tilt
+
+
+def test_an_id_that_two_tags_of_the_body_have_is_named(rng: np.random.Generator) -> None:
+    def with_twin(view: list[TagDetection], tag_id: int) -> list[TagDetection]:
+        return [*view, *(detection(tag_id, d.corners + 90.0) for d in view if d.tag_id == tag_id)]
+
+    views = views_of(CUBE, 40, rng)
+    learned = learn_bundle([with_twin(view, 3) for view in views], SIZE, LENS)
+    assert 3 not in learned.bundle.sizes
+    assert "Tag 3 was seen more than once in" in learned.left_out[3]
+    one = max(views, key=len)
+    twin = one[0].tag_id
+    with pytest.raises(CalibrationError, match=f"more than once in a picture: {twin}\\.") as caught:
+        learn_bundle([with_twin(one, twin)], SIZE, LENS)
+    assert "an id of its own" in caught.value.remedy
+    assert caught.value.facts["doubled"] == [twin]

@@ -28,6 +28,8 @@ _OUTLIER = 4.0
 """Deviation of a tag's corners in a view (rms, in the scale of all) beyond which it is left out."""
 _WORST_SHARE = 0.5
 """Share of a tag's sights left out beyond which it does not belong to a rigid body."""
+_OWN_IDS = "Give each tag on the body an id of its own. "
+_FILM_IT = "Film the body from all sides, close and sharp, with two tags or more in each picture."
 _TYPICAL = 0.958
 """Median of the root of chi-square with 8 degrees of freedom over 8."""
 
@@ -81,12 +83,13 @@ def learn_bundle(
     chosen = np.unique(np.linspace(0, len(useful) - 1, min(len(useful), _MOST_VIEWS)).round().astype(int))
     read = [read_view(useful[i], known, intrinsics) for i in chosen.tolist()]
     pairs = vote(read, known)
-    placed = _place(pairs, sorted(known), reference)
+    doubled = _doubled(views)
+    placed = _place(pairs, sorted(known), reference, doubled)
     views_of_it = [view for view in read if sum(i in placed for i in view.tags) >= 2]
     fit, sights = _fit(views_of_it, placed, known, intrinsics)
     root = min(fit.Ts_bundle_tag) if reference is None else reference
     if root not in fit.Ts_bundle_tag or len(fit.Ts_bundle_tag) < 2:
-        raise _not_connected(reference, sorted(fit.Ts_bundle_tag))
+        raise _not_connected(reference, sorted(fit.Ts_bundle_tag), doubled)
     fit, sights = _refit_about(fit, sights, known, intrinsics, root)
     count = Counter(s.tag_id for s in sights)
     return LearnedBundle(
@@ -98,7 +101,7 @@ def learn_bundle(
         rms_px=float(np.sqrt(np.mean(fit.errors**2) / 2.0)),
         views=len({s.view for s in sights}),
         sights={i: count[i] for i in fit.Ts_bundle_tag},
-        left_out={i: _reason(i, known, pairs, placed) for i in sorted(seen) if i not in fit.Ts_bundle_tag},
+        left_out={i: _reason(i, known, pairs, placed, doubled) for i in sorted(seen) if i not in fit.Ts_bundle_tag},
     )
 
 
@@ -106,13 +109,21 @@ def _has_size(sizes: float | Mapping[int, float], tag_id: int) -> bool:
     return not isinstance(sizes, Mapping) or tag_id in sizes
 
 
-def _place(pairs: Mapping[tuple[int, int], Pair], ids: Sequence[int], reference: int | None) -> dict[int, Transform]:
+def _doubled(views: Sequence[Sequence[TagDetection]]) -> Counter[int]:
+    """Return in how many views ids were seen more than once."""
+    counts = (Counter(d.tag_id for d in view) for view in views)
+    return Counter(i for count in counts for i, number in count.items() if number > 1)
+
+
+def _place(
+    pairs: Mapping[tuple[int, int], Pair], ids: Sequence[int], reference: int | None, doubled: Mapping[int, int]
+) -> dict[int, Transform]:
     """Return T_root_tag of the largest connected set of tags, or of the one that holds the reference."""
     roots = ids if reference is None else [reference] if reference in ids else []
     trees = [join(pairs, root, _FEWEST_VOTES) for root in roots]
     placed = max(trees, key=len, default=dict[int, Transform]())
     if len(placed) < 2:
-        raise _not_connected(reference, ids)
+        raise _not_connected(reference, ids, doubled)
     return placed
 
 
@@ -186,13 +197,19 @@ def _whitening(detection: TagDetection) -> Floats:
 
 
 def _reason(
-    tag_id: int, sizes: Mapping[int, float], pairs: Mapping[tuple[int, int], Pair], placed: Mapping[int, Transform]
+    tag_id: int,
+    sizes: Mapping[int, float],
+    pairs: Mapping[tuple[int, int], Pair],
+    placed: Mapping[int, Transform],
+    doubled: Counter[int],
 ) -> str:
     if tag_id not in sizes:
         return f"Tag {tag_id} has no size; give its edge."
     if tag_id in placed:
         return f"Tag {tag_id} does not move with the others; is it on the same rigid body, and its id there only once?"
     votes = max((pair.votes for ids, pair in pairs.items() if tag_id in ids), default=0)
+    if votes < _FEWEST_VOTES and doubled[tag_id]:
+        return f"Tag {tag_id} was seen more than once in {doubled[tag_id]} pictures; give each tag an id of its own."
     if votes == 0:
         return f"Tag {tag_id} was never seen together with another tag; show it beside a neighbour."
     if votes < _FEWEST_VOTES:
@@ -200,11 +217,14 @@ def _reason(
     return f"Tag {tag_id} is connected to tags that are not connected to the others; show both groups together."
 
 
-def _not_connected(reference: int | None, ids: Sequence[int]) -> CalibrationError:
+def _not_connected(reference: int | None, ids: Sequence[int], doubled: Mapping[int, int]) -> CalibrationError:
     listed = ", ".join(str(i) for i in ids) or "none"
     what = "No two tags" if reference is None else f"Tag {reference} and no other tag"
+    twice = ", ".join(str(i) for i in sorted(doubled))
     return CalibrationError(
-        f"{what} were seen together in {_FEWEST_VOTES} views that agree; tags with a size: {listed}.",
-        "Film the body from all sides, close and sharp, with two tags or more in each picture.",
+        f"{what} were seen together in {_FEWEST_VOTES} views that agree; tags with a size: {listed}"
+        + (f"; more than once in a picture: {twice}." if twice else "."),
+        (_OWN_IDS if twice else "") + _FILM_IT,
         tag_ids=list(ids),
+        doubled=sorted(doubled),
     )
