@@ -120,7 +120,7 @@ class _BoardLooker:
         if self._explained > _MOST_EXPLAINED:
             return "No board."
         error = explain_missing(frame, self._board)
-        return "No board, and no other markers." if error is None else str(error)
+        return "No board." if error is None else str(error)
 
 
 def _look_at_bundle(frame: Frame, bundle: TagBundle, detector: TagDetector) -> tuple[bool, str]:
