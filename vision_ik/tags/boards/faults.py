@@ -103,7 +103,7 @@ def explain_missing_board(frame: Frame, board: FlatBoard) -> TagError | None:
         loose = max(loose, [d for d in found if d.hamming == 0], key=len)
     if len(best) >= _SURE:
         return _another(board, best, shown)
-    return _loose(loose) if len({d.tag_id for d in loose}) >= _LOOSE else None
+    return _loose(board, loose) if len({d.tag_id for d in loose}) >= _LOOSE else None
 
 
 def more_rows(
@@ -155,13 +155,14 @@ def _another(told: FlatBoard, markers: Sequence[TagDetection], shown: FlatBoard)
     )
 
 
-def _loose(markers: Sequence[TagDetection]) -> TagError:
+def _loose(told: FlatBoard, markers: Sequence[TagDetection]) -> TagError:
     ids = sorted({d.tag_id for d in markers})
     family = smallest_family(markers[0].family, ids)
     listed = ", ".join(map(str, ids[:_LISTED])) + (", ..." if len(ids) > _LISTED else "")
     return TagError(
-        f"The picture shows {len(ids)} markers of {family} ({listed}), which do not lie as on any board.",
-        "Show the board that is described, flat and as a whole; single tags need no board.",
+        f"The picture shows {len(ids)} markers of {family} ({listed}), "
+        f"not a board of {told.family} markers in {told.columns} columns.",
+        "Correct the family, columns, rows and sizes of the board's description, or show the board it describes.",
         family=family,
         tag_ids=ids,
     )
