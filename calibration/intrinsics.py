@@ -229,7 +229,7 @@ def _result(chosen: _Selection, image_size: tuple[int, int], choice: BendChoice)
     coverage = float((map_ > 0).mean())
     tilts = dict(zip(used, lens_views.tilts(chosen.views, fit).tolist(), strict=True))
     rms = dict(zip(used, fit.view_rms.tolist(), strict=True))
-    advice = advise(chosen.views, fit, shared, inflation, count=_ADVISED)
+    advice = advise(chosen.views, fit, alone, inflation, doubt=shared - alone, count=_ADVISED)
     return IntrinsicsResult(
         intrinsics=intrinsics,
         rms=float(np.sqrt(np.average(fit.view_rms**2, weights=fit.counts))),

@@ -29,8 +29,16 @@ _SHARES = (0.4, 0.7)
 """Of the picture's shorter side that the board's longer one takes: far and near."""
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "middle", "right")
 _RIM_PX = 3.0
-_PUSHES = 3
-"""Of a board that must be in the picture as a whole, into it."""
+_ROUNDS = 12
+"""Of moving a board into the picture and to the size it should have there."""
+_SIDE_POINTS = 8
+"""Of an outline, along each side: a wide lens bends it."""
+_GRAZING = 0.35
+"""Least cosine between the board's normal and the line of sight, at all of its points."""
+_MISS_PX = 0.5
+"""By which a ray may miss itself through the lens and back: beyond, the lens is not known there."""
+_BEYOND = 1.1
+"""Farthest off the axis a fisheye's board is asked for, by the farthest corner seen: the picture may end there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -46,7 +54,7 @@ class NextView:
     share: float
     """Of the picture's shorter side that the board's longer side should take."""
     outline: Floats
-    """(4, 2) [px] The rim of the board's points in the picture."""
+    """(32, 2) [px] The rim of the board's points in the picture, 8 points a side from the upper left corner on."""
     focal_sigma: float
     """[px] Of the focal length, once this view is added to the views so far and the ones advised before it."""
     picture_sigma: float
@@ -67,7 +75,9 @@ def picture_sigma(fit: LensFit, covariance: Floats) -> float:
     return float(np.sqrt(np.einsum("ij,jk,ik->", J, covariance, J) / (0.5 * len(J))))
 
 
-def advise(views: Sequence[View], fit: LensFit, covariance: Floats, inflation: float, *, count: int) -> list[NextView]:
+def advise(
+    views: Sequence[View], fit: LensFit, covariance: Floats, inflation: float, *, doubt: Floats, count: int
+) -> list[NextView]:
     """Return the views that help most, each one given the ones before it.
 
     Args:
@@ -75,14 +85,14 @@ def advise(views: Sequence[View], fit: LensFit, covariance: Floats, inflation: f
         fit: The lens.
         covariance: (q, q) of its shared unknowns.
         inflation: By how much the spread of views exceeds independent corner noise.
+        doubt: (q, q) What more views of the same board leave uncertain beside it.
         count: Views to advise.
     """
     J = _effect(fit)
     seen = np.unique(np.round(np.concatenate([view.points for view in views]), 9), axis=0)
-    whole = all(view.count == len(seen) for view in views)
     board = _board(views, seen)
     noise = max(fit.variance, 1e-12) * max(inflation, 1.0) ** 2
-    candidates = _candidates(board, fit, whole=whole)
+    candidates = _candidates(board, fit, _reach(views, fit.intrinsics))
     precision = batch.inverse(covariance)
     advice: list[NextView] = []
     for _ in range(min(count, len(candidates))):
@@ -90,7 +100,7 @@ def advise(views: Sequence[View], fit: LensFit, covariance: Floats, inflation: f
         costs = [float(np.einsum("ij,jk,ik->", J, C, J)) for C in after]
         best = int(np.argmin(costs))
         (region, tilt, share, outline), information = candidates[best]
-        C = after[best]
+        C = after[best] + doubt
         advice.append(
             NextView(
                 region=region,
@@ -99,7 +109,7 @@ def advise(views: Sequence[View], fit: LensFit, covariance: Floats, inflation: f
                 share=share,
                 outline=outline,
                 focal_sigma=float(np.sqrt(max(C[0, 0], C[1, 1]))),
-                picture_sigma=float(np.sqrt(costs[best] / (0.5 * len(J)))),
+                picture_sigma=picture_sigma(fit, C),
             )
         )
         precision = precision + information / noise
@@ -141,44 +151,100 @@ def _board(views: Sequence[View], seen: Floats) -> View:
     return View(seen, np.stack([shapes[tuple(p)] for p in seen.tolist()]), np.zeros((len(seen), 2)), np.ones(len(seen)))
 
 
-def _candidates(board: View, fit: LensFit, *, whole: bool) -> list[tuple[tuple[str, str, float, Floats], Floats]]:
-    """Return places to show the board at, each with its information (q, q) on the shared unknowns."""
+def _reach(views: Sequence[View], lens: CameraIntrinsics) -> float:
+    """Return the largest angle [rad] off the axis at which a board can be asked for."""
+    if lens.model == "pinhole":
+        return 0.5 * np.pi
+    rays = directions(np.concatenate([view.pixels for view in views]), lens)
+    return _BEYOND * float(np.arccos(np.clip(rays[:, 2].min(), -1.0, 1.0)))
+
+
+def _candidates(board: View, fit: LensFit, reach: float) -> list[tuple[tuple[str, str, float, Floats], Floats]]:
+    """Return places to show the board at, each with its information (q, q) on the shared unknowns.
+
+    The whole board is in the picture there, faces the camera, and lies where the lens is known.
+    """
     lens = fit.intrinsics
-    size = np.array([lens.width, lens.height], dtype=np.float64)
-    low, high = board.points.min(axis=0), board.points.max(axis=0)
-    rim = np.array([[x, y, 0.0] for y in (high[1], low[1]) for x in (low[0], high[0])])
+    rim = _rim(board.points.min(axis=0), board.points.max(axis=0))
     found: list[tuple[tuple[str, str, float, Floats], Floats]] = []
     for row, column, (words, turn), share in product(range(3), range(3), _TILTS, _SHARES):
-        aim = (np.array([column, row]) + 0.5) / 3.0 * size - 0.5
-        pose = _pose(aim, turn, share, low, high, lens)
-        for _ in range(_PUSHES if whole else 0):
-            outline = _project(rim, pose, lens)
-            aim = aim + np.maximum(_RIM_PX - outline.min(axis=0), 0.0)
-            aim = aim - np.maximum(outline.max(axis=0) - (size - 1.0 - _RIM_PX), 0.0)
-            pose = _pose(aim, turn, share, low, high, lens)
-        seen = terms(board, pose, lens, fit.bend)
-        pixels = -seen.residuals.reshape(-1, 2)
-        inside = ((pixels > _RIM_PX) & (pixels < size - 1.0 - _RIM_PX)).all(axis=1)
-        if inside.mean() < (1.0 if whole else 0.6) or not np.isfinite(pixels).all():
+        pose = _placed(rim, (row, column), turn, share, lens, reach)
+        if pose is None:
             continue
-        kept = np.repeat(inside, 2)
-        part = type(seen)(seen.residuals[kept], seen.by_shared[kept], seen.by_pose[kept])
-        outline = _project(rim[[0, 1, 3, 2]], pose, lens)
-        found.append(((region_name(row, column), words, share, outline), reduced(part)[0]))
+        seen = terms(board, pose, lens, fit.bend)
+        if np.isfinite(seen.by_shared).all():
+            outline = _project(rim, pose, lens)
+            found.append(((_region(outline, lens), words, share, outline), reduced(seen)[0]))
     return found
 
 
-def _pose(
-    pixel: Floats, turn: tuple[float, float], share: float, low: Floats, high: Floats, lens: CameraIntrinsics
-) -> Floats:
+def _region(outline: Floats, lens: CameraIntrinsics) -> str:
+    """Return the name of the ninth of the picture in which the middle of an outline is."""
+    column, row = np.clip(3.0 * (outline.mean(axis=0) + 0.5) / (lens.width, lens.height), 0.0, 2.5).astype(int).tolist()
+    return region_name(row, column)
+
+
+def _rim(low: Floats, high: Floats) -> Floats:
+    """Return the rim (32, 3) [m] of the board's points, from the upper left corner on."""
+    corners = np.array([[low[0], high[1]], [high[0], high[1]], [high[0], low[1]], [low[0], low[1]]])
+    along = np.arange(_SIDE_POINTS)[:, None] / _SIDE_POINTS
+    sides = [a + along * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    return np.column_stack([np.concatenate(sides), np.zeros(4 * _SIDE_POINTS)])
+
+
+def _placed(
+    rim: Floats, ninth: tuple[int, int], turn: tuple[float, float], share: float, lens: CameraIntrinsics, reach: float
+) -> Floats | None:
+    """Return the pose (6,) of a board in a ninth (row, column) of the picture, as large as asked; None if none.
+
+    A board whose rim would leave the picture is moved into it.
+    """
+    size = np.array([lens.width, lens.height], dtype=np.float64)
+    aim = (np.array(ninth[::-1]) + 0.5) / 3.0 * size - 0.5
+    wanted = share * float(size.min())
+    distance = float(lens.K[0, 0] * np.ptp(rim, axis=0).max()) / wanted  # right but for a wide lens
+    wide = lens.model == "fisheye"
+    pose = _pose(aim, turn, distance, rim, lens)
+    for _ in range(_ROUNDS):
+        if _sees(rim, pose, lens, reach):
+            outline = _project(rim, pose, lens)
+            distance *= float(np.clip(np.ptp(outline, axis=0).max() / wanted, 0.7, 1.4)) if wide else 1.0
+            aim = aim + np.maximum(_RIM_PX + 1.0 - outline.min(axis=0), 0.0)
+            aim = aim - np.maximum(outline.max(axis=0) - (size - 2.0 - _RIM_PX), 0.0)
+        else:
+            aim = 0.5 * size + 0.9 * (aim - 0.5 * size)  # nearer to the middle, and farther away
+            distance *= 1.1
+        pose = _pose(aim, turn, distance, rim, lens)
+    if not _sees(rim, pose, lens, reach):
+        return None
+    outline = _project(rim, pose, lens)
+    inside = ((outline > _RIM_PX) & (outline < size - 1.0 - _RIM_PX)).all()
+    large = not wide or abs(np.ptp(outline, axis=0).max() / wanted - 1.0) < 0.1
+    return pose if inside and large else None
+
+
+def _sees(rim: Floats, pose: Floats, lens: CameraIntrinsics, reach: float) -> bool:
+    """Return whether the camera sees the front of a board, through a part of the lens that is known."""
+    R = np.asarray(cv2.Rodrigues(pose[:3])[0], dtype=np.float64)
+    at = rim @ R.T + pose[3:]
+    rays = at / np.linalg.norm(at, axis=1, keepdims=True)
+    if (rays @ R[:, 2]).max() > -_GRAZING or np.arccos(np.clip(rays[:, 2].min(), -1.0, 1.0)) >= reach:
+        return False
+    pixels = _project(rim, pose, lens)
+    if not np.isfinite(pixels).all():
+        return False
+    miss = np.linalg.norm(directions(pixels, lens) - rays, axis=1) * float(lens.K[0, 0])
+    return bool((miss < _MISS_PX).all())
+
+
+def _pose(aim: Floats, turn: tuple[float, float], distance: float, rim: Floats, lens: CameraIntrinsics) -> Floats:
     """Return the pose (6,) that shows the board's middle at a pixel, facing the camera but for a turn."""
-    ray = directions(pixel.reshape(1, 2), lens)[0]
+    ray = directions(aim.reshape(1, 2), lens)[0]
     axis = np.cross([0.0, 0.0, 1.0], ray)
     sine = float(np.linalg.norm(axis))
-    aim = cv2.Rodrigues(axis / max(sine, 1e-12) * np.arctan2(sine, ray[2]))[0]
-    R = aim @ cv2.Rodrigues(np.array([turn[0], turn[1], 0.0]))[0] @ np.diag([1.0, -1.0, -1.0])
-    distance = float(lens.K[0, 0]) * float((high - low).max()) / (share * min(lens.width, lens.height))
-    middle = 0.5 * (low + high)
+    straight = cv2.Rodrigues(axis / max(sine, 1e-12) * np.arctan2(sine, ray[2]))[0]
+    R = straight @ cv2.Rodrigues(np.array([turn[0], turn[1], 0.0]))[0] @ np.diag([1.0, -1.0, -1.0])
+    middle = 0.5 * (rim.min(axis=0) + rim.max(axis=0))
     return np.concatenate([cv2.Rodrigues(R)[0].ravel(), ray * distance - R @ middle])
 
 

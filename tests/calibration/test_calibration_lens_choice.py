@@ -15,9 +15,10 @@ from calibration.candidates import visible_poses
 from calibration.lens import project
 from calibration.lens_choice import Trial
 from calibration.lens_fit import fit_lens
-from calibration.lens_terms import lens_of, prepare, terms
+from calibration.lens_terms import View, lens_of, prepare, settle, start_pose, terms
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
+from vision_ik.view.lens_plots import label_places
 
 SIZE = (640, 480)
 
@@ -215,13 +216,47 @@ def test_the_advised_view_improves_the_lens_as_predicted() -> None:
         assert (advised.outline > 0.0).all()
         assert (advised.outline < SIZE).all()
         plane = np.array([[x, y, 0.0] for x, y in ((0.03, 0.12), (0.18, 0.12), (0.18, 0.03), (0.03, 0.03))])
-        _, r, t = cv2.solvePnP(plane, advised.outline, LENS.K, LENS.distortion)
+        _, r, t = cv2.solvePnP(plane, np.ascontiguousarray(advised.outline[::8]), LENS.K, LENS.distortion)
         uv, _ = project(BOARD.chess_corners @ cv2.Rodrigues(r)[0].T + t.ravel(), LENS)
         seen.append(detection(uv + 0.1 * rng.normal(size=uv.shape)))
         second = calibrate_intrinsics(seen, image_size=SIZE, coefficients=4, bend=False)
         assert advised.picture_sigma < first.picture_sigma
         ratios.append(second.picture_sigma / advised.picture_sigma)
     assert 0.5 < np.exp(np.mean(np.log(ratios))) < 2.0
+
+
+def test_boards_advised_for_a_wide_lens_are_ones_that_it_can_see() -> None:
+    """Whole, from the front, and as large as said; not lines through points behind the camera."""
+    wide = replace(FISHEYE, K=np.array([[150.0, 0, 318.0], [0, 150.0, 242.0], [0, 0, 1.0]]))
+    points = BOARD.chess_corners
+    first = calibrate_intrinsics(views(np.random.default_rng(2), 12, wide), image_size=SIZE, model="fisheye")
+    assert len(first.next_views) == 3
+    for advised in first.next_views:
+        rim = advised.outline
+        assert (rim > 0.0).all()
+        assert (rim < SIZE).all()
+        assert np.ptp(rim, axis=0).max() == pytest.approx(advised.share * 480, rel=0.11)
+        x, y = points[:, :2].T
+        width, height = np.ptp(x), np.ptp(y)
+        plane = np.array([[x.min(), y.max()], [x.max(), y.max()], [x.max(), y.min()], [x.min(), y.min()]])
+        along = np.arange(8)[:, None] / 8
+        sides = [a + along * (b - a) for a, b in zip(plane, np.roll(plane, -1, axis=0), strict=True)]
+        board = np.column_stack([np.concatenate(sides), np.zeros(32)])
+        view = View(board, np.zeros((32, 3)), rim, np.ones(32))
+        pose = start_pose(view, first.intrinsics)
+        assert pose is not None
+        assert np.sqrt(settle(view, pose, first.intrinsics, np.empty(0))[1] / 32) < 0.2
+        R = cv2.Rodrigues(pose[:3])[0]
+        at = board @ R.T + pose[3:]
+        assert (at @ R[:, 2] < -0.3 * np.linalg.norm(at, axis=1)).all()
+        assert np.linalg.norm(at.mean(axis=0)) > 0.3 * max(width, height)
+
+
+def test_labels_of_outlines_at_one_place_do_not_cover_each_other() -> None:
+    rim = np.array([[200.0, 150.0], [440.0, 150.0], [440.0, 330.0], [200.0, 330.0]])
+    places = np.array(label_places([rim, rim + 3.0, rim - 2.0], SIZE))
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert (np.abs(places[i] - places[j]) > (80.0, 22.0)).any()
 
 
 def test_views_on_one_side_are_told_what_was_not_shown(rng: np.random.Generator) -> None:

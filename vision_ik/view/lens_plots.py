@@ -50,15 +50,34 @@ def coverage(
             text = f"{cells[i, j]:.0f}"
             ax.text(x, y, text, ha="center", va="center", fontsize=7, color=_RED if not cells[i, j] else _INK)
     ax.plot(points[:, 0], points[:, 1], ".", color=_INK, markersize=1.8, alpha=0.45)
-    for k, outline in enumerate(outlines):
-        rim = np.asarray(outline, dtype=np.float64)
+    rims = [np.asarray(outline, dtype=np.float64) for outline in outlines]
+    for k, (rim, place) in enumerate(zip(rims, label_places(rims, size), strict=True)):
         ax.add_patch(Polygon(rim, fill=False, edgecolor=_ORANGE, linewidth=1.8 - 0.4 * k, linestyle=(0, (4, 2))))
-        x, y = rim.mean(axis=0).tolist()
-        ax.text(x, y, f"next {k + 1}", ha="center", va="center", fontsize=9, color="#b45309")
+        ax.text(
+            *place, f"next {k + 1}", ha="center", va="center", fontsize=9, color="#b45309",
+            bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1.5},
+        )  # fmt: skip
     ax.set_xlim(extent[:2])
     ax.set_ylim(extent[2:])
     _plain(ax)
     return figure
+
+
+def label_places(rims: Sequence[Floats], size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return where the labels of outlines (K, 2) [px] stand: in the middle, or off it if one is there."""
+    apart = np.array([0.14, 0.05]) * size
+    placed: list[tuple[float, float]] = []
+    for rim in rims:
+        middle = rim.mean(axis=0)
+        towards = [middle + share * (rim - middle) for share in (0.3, 0.6, 0.9)]
+        places = np.concatenate([middle[None], *towards])
+        free = [
+            place for place in places.tolist()
+            if all((np.abs(np.subtract(place, other)) > apart).any() for other in placed)
+        ]  # fmt: skip
+        x, y = free[0] if free else middle.tolist()
+        placed.append((x, y))
+    return placed
 
 
 def tilts(degrees: ArrayLike) -> Figure:

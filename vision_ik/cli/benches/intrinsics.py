@@ -91,7 +91,7 @@ class _Outcome:
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Compare the stated uncertainty of the focal length with the true one, beside OpenCV's."""
     sets, views = level.pick(quick=3, normal=50, full=200), 15
-    rendered = level.pick(quick=2, normal=40, full=100)
+    rendered = level.pick(quick=2, normal=30, full=100)
     kinds: dict[str, Callable[[int], list[BoardDetection]]] = {
         "pictures, sharp": lambda seed: _rendered(seed, 12, breathing=0.0),
         "pictures, focal length 0.3 % off either way": lambda seed: _rendered(seed, 12, breathing=0.003),
@@ -104,7 +104,7 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
         outcomes.append(_against_truth(name, make, rendered if name.startswith("pictures") else sets))
     figures = [_figure(outcome) for outcome in outcomes]
     halves = _real_halves(level)
-    choices = _choices(level.pick(quick=1, normal=4, full=20))
+    choices = _choices(level.pick(quick=1, normal=3, full=20))
     return [*figures, *halves, _table(outcomes), choices]
 
 
