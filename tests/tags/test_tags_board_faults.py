@@ -130,6 +130,7 @@ def test_markers_in_another_arrangement_are_refused_not_taken_for_half_a_board()
         (replace(CHARUCO, family="5x5_100"), "5x5_50 markers 0-9 in 5 columns"),
         (replace(CHARUCO, family="4x4_250", first_id=100), "4x4_250 markers 100-109"),
         (replace(CHARUCO, family="36h11", first_id=3), "36h11 markers 3-12"),
+        (replace(CHARUCO, family="6x6_250", marker_m=0.015), "a board of 6x6_50 markers 0-9 in 5 columns"),
     ],
 )
 def test_another_board_is_not_taken_for_the_one_told_but_named(printed: Board, words: str) -> None:

@@ -24,6 +24,8 @@ _FAMILIES = (
 )  # fmt: skip
 """What boards are printed with; the smaller dictionaries are the beginnings of these."""
 _SMALLER = (50, 100, 250)
+_SHARES = (0.5, 0.6, 0.75, 0.85)
+"""Of a square's edge that its marker's has."""
 _LISTED = 8
 _LOOSE = 4
 """Markers that are named though they form no board; fewer are easily seen where there is none."""
@@ -97,9 +99,12 @@ def explain_missing_board(frame: Frame, board: FlatBoard) -> TagError | None:
         other = replace(board, family=family)
         found = find_markers(frame, other)
         if len(found) > max(len(best), _SURE - 1):
-            alike, layout = _best_arrangement(frame, other, found)
-            if len(alike) > len(best):
-                best, shown = alike, layout
+            for printed in _of_other_shares(other):
+                alike, layout = _best_arrangement(frame, printed, found)
+                if len(alike) > len(best):
+                    best, shown = alike, layout
+                if len(best) >= _SURE:
+                    break
         loose = max(loose, [d for d in found if d.hamming == 0], key=len)
     if len(best) >= _SURE:
         return _another(board, best, shown)
@@ -140,6 +145,13 @@ def _best_arrangement(
         if len(best) == len({d.tag_id for d in found}):
             break
     return best, shown
+
+
+def _of_other_shares(board: FlatBoard) -> list[FlatBoard]:
+    """Return the board as told, and with markers of the usual sizes beside its squares."""
+    if not isinstance(board, CharucoBoard):
+        return [board]
+    return [board, *(replace(board, marker_m=share * board.square_m) for share in _SHARES)]
 
 
 def _another(told: FlatBoard, markers: Sequence[TagDetection], shown: FlatBoard) -> TagError:
