@@ -3,7 +3,7 @@
 All detectors see the same pictures: one tag before clutter (:func:`sim.stress.random_shot`), or clutter alone. A
 marker counts as found when its id is read where it is; everything else that is read counts as false. The libraries
 run with their default settings. Photographs are looked at where ``VISION_IK_DATA`` names the folder that holds
-``vision/apriltag_nasa``.
+``apriltag_nasa``.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _cost() -> list[Figure]:
 
 def _photograph() -> list[Figure]:
     """Compare the tags found in a photograph of tag cubes with the reference that comes with it."""
-    folder = Path(os.environ.get("VISION_IK_DATA", "")) / "vision" / "apriltag_nasa"
+    folder = Path(os.environ.get("VISION_IK_DATA", "")) / "apriltag_nasa"
     pictures = sorted(folder.glob("*.jpg")) if "VISION_IK_DATA" in os.environ else []
     name = "photograph of tag cubes: reference tags found"
     if not pictures:
