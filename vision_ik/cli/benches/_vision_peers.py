@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -23,6 +24,17 @@ _DICTIONARIES = {
 }
 _APRILTAG_SHIFT = 0.44
 """[px] By which CORNER_REFINE_APRILTAG reports both coordinates too large."""
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Keep OpenCV to the calling thread, so that the time of that thread is all that a call costs."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def opencv_detector(family: str, refinement: int = cv2.aruco.CORNER_REFINE_NONE) -> Callable[[Image], Found]:

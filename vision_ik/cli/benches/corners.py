@@ -18,7 +18,7 @@ from sim.lens import project
 from sim.stress import CONDITIONS, Conditions, lens_for, random_pose, random_shot, shoot
 from sim.targets import board_texture
 from vision_ik.cli.benches import Figure, Level, Table, tell
-from vision_ik.cli.benches._vision_peers import Found, apriltag_detector, opencv_detector
+from vision_ik.cli.benches._vision_peers import Found, apriltag_detector, one_thread, opencv_detector
 from vision_ik.tags.corners.refinement import refine_markers
 from vision_ik.tags.corners.saddles import refine_saddles
 from vision_ik.tags.families import marker_cells
@@ -70,6 +70,7 @@ class _Score:
         return float(np.mean(self.chi_squares)) if self.chi_squares else float("nan")
 
 
+@one_thread()
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Measure markers, then how honest their covariances are under more conditions, then chess corners."""
     count = level.pick(quick=6, normal=200, full=1000)

@@ -20,7 +20,7 @@ import numpy as np
 
 from sim.stress import CONDITIONS, Conditions, clutter, lens_for, random_shot
 from vision_ik.cli.benches import Figure, Level, Table, tell
-from vision_ik.cli.benches._vision_peers import Found, apriltag_detector, opencv_detector
+from vision_ik.cli.benches._vision_peers import Found, apriltag_detector, one_thread, opencv_detector
 from vision_ik.tags import Budget, TagDetector
 from vision_ik.types import CameraIntrinsics, Floats, Frame, Image
 
@@ -38,6 +38,7 @@ _REFERENCE_PX = 3.0
 """Distance from a reference corner within which a tag of the photograph is that tag."""
 
 
+@one_thread()
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Measure detection, false ids, cost, and the photograph where there is one."""
     shots = level.pick(quick=6, normal=200, full=1000)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,7 +12,14 @@ import numpy as np
 from sim.stress import Shot, lens_for
 from vision_ik.cli.benches import Figure, Level, Table, tell
 from vision_ik.cli.benches._covered import SIZE_M, Film, shoot_film
-from vision_ik.cli.benches._vision_peers import Found, apriltag_detector, apriltag_pose, opencv_detector, opencv_pose
+from vision_ik.cli.benches._vision_peers import (
+    Found,
+    apriltag_detector,
+    apriltag_pose,
+    one_thread,
+    opencv_detector,
+    opencv_pose,
+)
 from vision_ik.errors import InvalidPoseError
 from vision_ik.tags import TagDetector, TagFollower, TargetTracker, estimate_pose
 from vision_ik.transforms import Transform
@@ -70,20 +76,10 @@ class _Score:
             self.corner.append(float(np.mean((corners - truth) ** 2)))
 
 
+@one_thread()
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Follow covered tags, and time frames of uncovered ones, with the peers on the same pictures."""
-    with _one_thread():
-        return [*_covered(level), *_times(level)]
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
+    return [*_covered(level), *_times(level)]
 
 
 def _covered(level: Level) -> list[Figure | Table]:

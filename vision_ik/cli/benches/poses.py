@@ -22,7 +22,7 @@ import numpy as np
 from sim.stress import CONDITIONS, Shot, lens_for, random_pose, random_shot, shoot
 from sim.targets import board_texture
 from vision_ik.cli.benches import Figure, Level, Table, tell
-from vision_ik.cli.benches._vision_peers import apriltag_pose, opencv_detector, opencv_pose
+from vision_ik.cli.benches._vision_peers import apriltag_pose, one_thread, opencv_detector, opencv_pose
 from vision_ik.errors import InvalidPoseError
 from vision_ik.tags import TagDetector, detect_board, estimate_board_pose, estimate_pose
 from vision_ik.tags.pictures import to_gray
@@ -129,6 +129,7 @@ class _Honesty:
         )
 
 
+@one_thread()
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Measure tags of each family, then boards."""
     count = level.pick(quick=8, normal=200, full=1000)

@@ -22,6 +22,7 @@ from vision_ik.cli.benches._tracking_sequences import (
     still,
     swinging,
 )
+from vision_ik.cli.benches._vision_peers import one_thread
 from vision_ik.tags import TargetTracker, TrackerSettings
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats, Target
@@ -50,6 +51,7 @@ class _Motion:
     error_mm: float
 
 
+@one_thread()
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     """Count flips on far and nearly frontal tags; measure jitter at rest and lag in motion."""
     sequences, frames = level.pick(quick=(6, 40), normal=(50, 100), full=(150, 100))
