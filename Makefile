@@ -1,6 +1,6 @@
 # make demo     the whole story: calibrate, then track, on a simulated rig; ARGS='--camera 0' for a webcam
 # make test     lint, types, layers, tests
-# make bench    every figure in a quarter of an hour, beside other IK solvers; ARGS='NAME --json' for one
+# make bench    every figure in half an hour, beside other IK solvers; ARGS='NAME --json' for one
 # make bench-full  the same with the counts that the docs quote: an hour or more
 # make docs     check that every example of the docs runs
 # Each sets up .venv first (again only when the requirements change).
