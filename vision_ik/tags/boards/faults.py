@@ -151,7 +151,9 @@ def _of_other_shares(board: FlatBoard) -> list[FlatBoard]:
     """Return the board as told, and with markers of the usual sizes beside its squares."""
     if not isinstance(board, CharucoBoard):
         return [board]
-    return [board, *(replace(board, marker_m=share * board.square_m) for share in _SHARES)]
+    layouts: list[FlatBoard] = [board]
+    layouts += [replace(board, marker_m=share * board.square_m) for share in _SHARES]
+    return layouts
 
 
 def _another(told: FlatBoard, markers: Sequence[TagDetection], shown: FlatBoard) -> TagError:
