@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import HandEyeView
-from calibration.candidates import visible_poses
-from calibration.lens import project
+from calibration.lens.projection import project
+from calibration.views.candidates import visible_poses
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, CharucoBoard, Floats

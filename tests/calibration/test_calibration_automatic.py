@@ -11,9 +11,9 @@ import pytest
 from calibration_stage import BOARD, LENS
 
 from calibration import Observer, Sighting, calibrate_automatically, collect_views, find_first_views
-from calibration.candidates import board_points
-from calibration.lens import project
-from calibration.moving import Mover
+from calibration.lens.projection import project
+from calibration.views.candidates import board_points
+from calibration.views.moving import Mover
 from vision_ik.arms import JointLimits
 from vision_ik.errors import ArmError, CalibrationError, FrameReadError, TagError
 from vision_ik.ik import HybridSolver, load_solver
@@ -127,7 +127,7 @@ def test_another_board_before_the_camera_is_named(monkeypatch: pytest.MonkeyPatc
         observe(q_start)
         raise CalibrationError("The board was not seen.", "Look.")
 
-    monkeypatch.setattr("calibration.automatic.find_first_views", search)
+    monkeypatch.setattr("calibration.views.automatic.find_first_views", search)
     with pytest.raises(TagError, match="5x5_50 markers 0-16 in 7 columns") as caught:
         calibrate_automatically(cell.observe, solver())
     assert isinstance(caught.value.__cause__, CalibrationError)

@@ -9,8 +9,8 @@ from calibration_stage import FISHEYE, LENS, MOUNTS
 from numpy.testing import assert_allclose
 
 from calibration import batch
-from calibration.chain import ChainState, camera_board, derivatives
-from calibration.lens import normalise, project
+from calibration.hand_eye.chain import ChainState, camera_board, derivatives
+from calibration.lens.projection import normalise, project
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics, Floats

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from calibration_stage import BOARD, LENS, detection
 
-from calibration.candidates import board_points, visible_poses
-from calibration.corners import better_corners, without_misread
-from calibration.lens import project
+from calibration.hand_eye.corners import better_corners, without_misread
+from calibration.lens.projection import project
+from calibration.views.candidates import board_points, visible_poses
 from vision_ik.types import BoardDetection, TagGridBoard
 
 CHESS = len(BOARD.chess_corners)

@@ -16,10 +16,10 @@ from calibration import (
     calibrate_hand_eye_poses,
     closed_form_hand_eye,
 )
-from calibration.board_pose import board_poses
-from calibration.chain import arm_poses
-from calibration.closed_form import kronecker, relative_motions
-from calibration.lens import project
+from calibration.hand_eye.board_pose import board_poses
+from calibration.hand_eye.chain import arm_poses
+from calibration.hand_eye.closed_form import kronecker, relative_motions
+from calibration.lens.projection import project
 from vision_ik.errors import CalibrationError, InvalidPoseError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from calibration_stage import BOARD, FISHEYE, LENS, detection
 
-from calibration import IntrinsicsResult, calibrate_intrinsics, lens_choice
-from calibration.candidates import visible_poses
-from calibration.lens import project
-from calibration.lens_choice import Trial
-from calibration.lens_fit import fit_lens
-from calibration.lens_terms import View, lens_of, prepare, settle, start_pose, terms
+from calibration import IntrinsicsResult, calibrate_intrinsics
+from calibration.lens import choice as lens_choice
+from calibration.lens.choice import Trial
+from calibration.lens.fit import fit_lens
+from calibration.lens.projection import project
+from calibration.lens.terms import View, lens_of, prepare, settle, start_pose, terms
+from calibration.views.candidates import visible_poses
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 from vision_ik.view.lens_plots import label_places

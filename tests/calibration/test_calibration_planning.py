@@ -9,10 +9,10 @@ import pytest
 from calibration_stage import BOARD, LENS, MOUNTS
 
 from calibration import ViewPlan, plan_views
-from calibration.candidates import Workcell, board_points, distance_band
-from calibration.clearance import Clearance, board_plate
-from calibration.lens import project
-from calibration.planning import choose
+from calibration.lens.projection import project
+from calibration.views.candidates import Workcell, board_points, distance_band
+from calibration.views.clearance import Clearance, board_plate
+from calibration.views.planning import choose
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.rig import Mount

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration import missing
+from calibration.views import missing
 from vision_ik.cli.benches._boards_scenes import CONDITIONS, LENS, board_shot, cube, film
 from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_OK, main
 from vision_ik.layouts import load_bundle, save_bundle

@@ -114,7 +114,7 @@ class _BoardLooker:
         return not found.remarks, " ".join([seen, *found.remarks])
 
     def _missing(self, frame: Frame) -> str:
-        from calibration.missing import explain_missing
+        from calibration.views.missing import explain_missing
 
         self._explained += 1
         if self._explained > _MOST_EXPLAINED:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics, read_observations
-from calibration.corners import better_corners
+from calibration.hand_eye.corners import better_corners
 from vision_ik.cameras import check_intrinsics_path, save_any_intrinsics
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions

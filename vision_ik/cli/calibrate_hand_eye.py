@@ -8,7 +8,7 @@ from pathlib import Path
 
 import calibration
 from calibration import HandEyeResult, Observer, calibrate_automatically, calibrate_intrinsics, read_observations
-from calibration.corners import better_corners
+from calibration.hand_eye.corners import better_corners
 from sim import load_scene
 from vision_ik.arms import open_arm
 from vision_ik.cameras import load_any_intrinsics, open_camera

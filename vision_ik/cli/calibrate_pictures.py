@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from calibration.intrinsics import calibrate_intrinsics
-from calibration.lens_pictures import LensPicture, LensPictures, of_one_size, spread_out
-from calibration.lens_views import shift
-from calibration.missing import explain_missing
+from calibration.lens.intrinsics import calibrate_intrinsics
+from calibration.lens.pictures import LensPicture, LensPictures, of_one_size, spread_out
+from calibration.lens.views import shift
+from calibration.views.missing import explain_missing
 from vision_ik.cameras import CameraSettings, open_camera
 from vision_ik.cameras.images import ImageCamera
 from vision_ik.cli import console

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from calibration import ArmNoise, HandEyeView, calibrate_hand_eye, closed_form_hand_eye, plan_views
-from calibration.board_pose import board_poses
-from calibration.candidates import Workcell, board_points
-from calibration.lens import project
+from calibration.hand_eye.board_pose import board_poses
+from calibration.lens.projection import project
+from calibration.views.candidates import Workcell, board_points
 from vision_ik.cli.benches import Figure, Level
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.rig import Mount

@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics
-from calibration.candidates import board_points, visible_poses
-from calibration.lens import project
-from calibration.lens_fit import fit_lens
-from calibration.lens_pictures import LensPictures
-from calibration.lens_terms import prepare
+from calibration.lens.fit import fit_lens
+from calibration.lens.pictures import LensPictures
+from calibration.lens.projection import project
+from calibration.lens.terms import prepare
+from calibration.views.candidates import board_points, visible_poses
 from sim.stress import Conditions, Grey, clutter, shoot
 from sim.targets import board_texture
 from vision_ik.cameras import open_camera

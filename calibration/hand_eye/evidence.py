@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import batch
-from calibration.lens import project
+from calibration.lens.projection import project
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from calibration.lens_views import shift
+from calibration.lens.views import shift
 from vision_ik.tags.boards.chessboards import detect_chessboard
 from vision_ik.tags.boards.detection import BoardFinder
 from vision_ik.tags.boards.units import doubt_units

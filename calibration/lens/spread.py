@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.lens_fit import LensFit
+from calibration.lens.fit import LensFit
 from vision_ik.types import Floats
 
 _POWER = 0.75

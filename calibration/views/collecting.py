@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.missing import MissingBoard
-from calibration.moving import Mover
-from calibration.values import HandEyeView
+from calibration.hand_eye.values import HandEyeView
+from calibration.views.missing import MissingBoard
+from calibration.views.moving import Mover
 from vision_ik.clock import Clock
 from vision_ik.errors import FrameReadError, TagError
 from vision_ik.robots import RobotModel

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from calibration import checks
-from calibration.agreement import Problem
-from calibration.board_pose import board_poses
-from calibration.chain import arm_poses
-from calibration.closed_form import both, discrepancies
-from calibration.corners import better_corners, without_misread
-from calibration.evidence import Corners, Poses
-from calibration.noise_levels import Variances
-from calibration.values import ArmNoise, HandEyeResult, HandEyeView
+from calibration.hand_eye import checks
+from calibration.hand_eye.agreement import Problem
+from calibration.hand_eye.board_pose import board_poses
+from calibration.hand_eye.chain import arm_poses
+from calibration.hand_eye.closed_form import both, discrepancies
+from calibration.hand_eye.corners import better_corners, without_misread
+from calibration.hand_eye.evidence import Corners, Poses
+from calibration.hand_eye.noise_levels import Variances
+from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform

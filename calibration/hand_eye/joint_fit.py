@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import batch
-from calibration.chain import ChainState, camera_board, derivatives
-from calibration.evidence import Evidence, Linearised
-from calibration.noise_levels import MixedModel, MixedSolution, Variances, estimate_variances
+from calibration.hand_eye.chain import ChainState, camera_board, derivatives
+from calibration.hand_eye.evidence import Evidence, Linearised
+from calibration.hand_eye.noise_levels import MixedModel, MixedSolution, Variances, estimate_variances
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.types import Floats

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import batch
-from calibration.chain import ChainState, camera_board, derivatives
-from calibration.checks import MIN_VIEWS
-from calibration.evidence import Evidence
-from calibration.joint_fit import JointFit
+from calibration.hand_eye.chain import ChainState, camera_board, derivatives
+from calibration.hand_eye.checks import MIN_VIEWS
+from calibration.hand_eye.evidence import Evidence
+from calibration.hand_eye.joint_fit import JointFit
 from vision_ik.rig import Mount
 from vision_ik.types import Floats
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from calibration import batch
-from calibration.lens_terms import BENDS, Terms, View, lens_of, start_pose, terms
+from calibration.lens.terms import BENDS, Terms, View, lens_of, start_pose, terms
 from vision_ik.errors import CalibrationError
 from vision_ik.types import CameraIntrinsics, Floats, LensModel
 

@@ -2,8 +2,8 @@
 
 OpenCV finds the optimum of a model that is given; its standard deviations come out several times too
 small on real pictures, because the corners of a view err together. Here the model is chosen by how
-well it predicts views it has not seen (:mod:`calibration.lens_choice`), and the uncertainty comes
-from how far the views disagree (:mod:`calibration.lens_spread`).
+well it predicts views it has not seen (:mod:`calibration.lens.choice`), and the uncertainty comes
+from how far the views disagree (:mod:`calibration.lens.spread`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from calibration import lens_views
-from calibration.lens_advice import NextView, advise, picture_sigma, region_name
-from calibration.lens_bend import BendChoice, choose_bend
-from calibration.lens_choice import MODELS, LensCandidate
-from calibration.lens_fit import LensFit, fit_lens
-from calibration.lens_spread import honest_covariance
-from calibration.lens_terms import View, prepare
-from calibration.lens_views import LensView
+from calibration.lens import views as lens_views
+from calibration.lens.advice import NextView, advise, picture_sigma, region_name
+from calibration.lens.bend import BendChoice, choose_bend
+from calibration.lens.choice import MODELS, LensCandidate
+from calibration.lens.fit import LensFit, fit_lens
+from calibration.lens.spread import honest_covariance
+from calibration.lens.terms import View, prepare
+from calibration.lens.views import LensView
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, LensModel
 

@@ -29,8 +29,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from calibration.missing import MissingBoard
-from calibration.values import HandEyeView
+from calibration.hand_eye.values import HandEyeView
+from calibration.views.missing import MissingBoard
 from vision_ik.cameras.pictures import decode_image
 from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from calibration import checks
-from calibration.corners import keep_points
-from calibration.lens_fit import LensFit
-from calibration.lens_terms import View, settle, start_pose, terms
+from calibration.hand_eye import checks
+from calibration.hand_eye.corners import keep_points
+from calibration.lens.fit import LensFit
+from calibration.lens.terms import View, settle, start_pose, terms
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, Floats
 

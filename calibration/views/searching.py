@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from calibration.clearance import Clearance
-from calibration.collecting import Sighting
-from calibration.values import HandEyeView
+from calibration.hand_eye.values import HandEyeView
+from calibration.views.clearance import Clearance
+from calibration.views.collecting import Sighting
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver
 from vision_ik.robots import RobotModel

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.lens_choice import LensCandidate, Trial, choose, is_worse, try_model
-from calibration.lens_fit import LensFit
-from calibration.lens_terms import View
+from calibration.lens.choice import LensCandidate, Trial, choose, is_worse, try_model
+from calibration.lens.fit import LensFit
+from calibration.lens.terms import View
 from vision_ik.errors import CalibrationError
 from vision_ik.types import Floats, LensModel
 

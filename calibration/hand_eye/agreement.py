@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, f
 
-from calibration import checks
-from calibration.chain import ChainState, arm_poses, camera_board
-from calibration.closed_form import consensus, discrepancies
-from calibration.evidence import Evidence
-from calibration.held_out import Verdicts, judge
-from calibration.joint_fit import JointFit, fit
-from calibration.noise_levels import Variances, adjusted_covariance
-from calibration.values import ArmNoise, HandEyeResult, ViewReport
+from calibration.hand_eye import checks
+from calibration.hand_eye.chain import ChainState, arm_poses, camera_board
+from calibration.hand_eye.closed_form import consensus, discrepancies
+from calibration.hand_eye.evidence import Evidence
+from calibration.hand_eye.held_out import Verdicts, judge
+from calibration.hand_eye.joint_fit import JointFit, fit
+from calibration.hand_eye.noise_levels import Variances, adjusted_covariance
+from calibration.hand_eye.values import ArmNoise, HandEyeResult, ViewReport
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform

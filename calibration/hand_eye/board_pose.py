@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from calibration import batch
-from calibration.evidence import Corners
-from calibration.lens import normalise
+from calibration.hand_eye.evidence import Corners
+from calibration.lens.projection import normalise
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 
 _REFINEMENTS = 6

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.lens_fit import LensFit, fit_lens
-from calibration.lens_terms import View, settle
+from calibration.lens.fit import LensFit, fit_lens
+from calibration.lens.terms import View, settle
 from vision_ik.errors import CalibrationError
 from vision_ik.types import Floats, LensModel
 

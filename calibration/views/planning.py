@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import batch
-from calibration.candidates import Workcell, board_points
-from calibration.chain import ChainState, camera_board, derivatives
-from calibration.clearance import Clearance
-from calibration.evidence import Corners
-from calibration.values import ArmNoise
+from calibration.hand_eye.chain import ChainState, camera_board, derivatives
+from calibration.hand_eye.evidence import Corners
+from calibration.hand_eye.values import ArmNoise
+from calibration.views.candidates import Workcell, board_points
+from calibration.views.clearance import Clearance
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from calibration import batch
-from calibration.lens_fit import LensFit, reduced
-from calibration.lens_terms import View, directions, terms
+from calibration.lens.fit import LensFit, reduced
+from calibration.lens.terms import View, directions, terms
 from vision_ik.types import CameraIntrinsics, Floats
 
 _GRID = (8, 6)

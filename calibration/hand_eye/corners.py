@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.board_pose import board_poses
-from calibration.lens import project
+from calibration.hand_eye.board_pose import board_poses
+from calibration.lens.projection import project
 from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Floats
 
 _ENOUGH = 8

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.collecting import Observer
-from calibration.hand_eye import calibrate_hand_eye
-from calibration.planning import ViewPlan, plan_views
-from calibration.searching import find_first_views
-from calibration.values import HandEyeResult, HandEyeView
+from calibration.hand_eye.solving import calibrate_hand_eye
+from calibration.hand_eye.values import HandEyeResult, HandEyeView
+from calibration.views.collecting import Observer
+from calibration.views.planning import ViewPlan, plan_views
+from calibration.views.searching import find_first_views
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import batch
-from calibration.clearance import Clearance, board_plate
-from calibration.lens import project
+from calibration.lens.projection import project
+from calibration.views.clearance import Clearance, board_plate
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform

@@ -1,0 +1,1 @@
+"""Calibrations and their views on disk."""

@@ -1,0 +1,1 @@
+"""What the lens does: intrinsics with an uncertainty that holds."""
