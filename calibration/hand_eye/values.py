@@ -9,6 +9,7 @@ import numpy as np
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform, TransformLike, as_transform
 from vision_ik.types import BoardDetection, Floats
+from vision_ik.types._arrays import put, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -20,9 +21,17 @@ class HandEyeView:
     detection: BoardDetection
     name: str = ""
     """Shown in messages; the view's position in the list when empty."""
+    q: Floats | None = None
+    """(n,) measured joints [rad], [m]; None when only the pose is known."""
+    twist: Floats | None = None
+    """(6,) of the flange while the picture was taken, in the flange frame, (v, w) [m/s, rad/s]; None at rest."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "T_base_flange", as_transform(self.T_base_flange))
+        put(self, "T_base_flange", as_transform(self.T_base_flange))
+        for name, shape in (("q", (None,)), ("twist", (6,))):
+            value = getattr(self, name)
+            if value is not None:
+                put(self, name, read_only(value, shape, name))
 
     @property
     def flange(self) -> Transform:

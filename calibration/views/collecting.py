@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Sighting:
         """The view for a calibration, None when the board was not seen."""
         if self.detection is None:
             return None
-        return HandEyeView(T_base_flange=self.T_base_flange, detection=self.detection)
+        return HandEyeView(T_base_flange=self.T_base_flange, detection=self.detection, q=self.q)
 
 
 class Observer:
@@ -147,6 +147,7 @@ def collect_views(observe: Callable[[Floats], Sighting], ways: Iterable[Floats])
     views: list[HandEyeView] = []
     for i, way in enumerate(ways):
         sighting = observe(np.asarray(way))
-        if sighting.detection is not None:
-            views.append(HandEyeView(T_base_flange=sighting.T_base_flange, detection=sighting.detection, name=str(i)))
+        view = sighting.view
+        if view is not None:
+            views.append(replace(view, name=str(i)))
     return views
