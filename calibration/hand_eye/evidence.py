@@ -18,6 +18,18 @@ from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Further:
+    """What views say about k unknowns beside their own board poses."""
+
+    by_theta: Floats
+    """(N, 6, k) left twist by which each view misplaces the board per unit of an unknown that is not yet counted in."""
+    information: Floats
+    """(N, k, k) about the unknowns from corners that no board pose explains, for unit noise."""
+    gradient: Floats
+    """(N, k) of the same."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Linearised:
     """Each view's own best pose of the board, relative to the poses asked about."""
 
@@ -29,6 +41,8 @@ class Linearised:
     """(N,) sum of squares at the poses asked about [px^2]."""
     misfit_free: Floats
     """(N,) sum of squares at the poses the views prefer, to second order [px^2]."""
+    further: Further | None = None
+    """About further unknowns, where their derivatives were given."""
 
 
 class Evidence(Protocol):
@@ -49,13 +63,12 @@ class Evidence(Protocol):
         """(N, 3) centre of the seen points in the board frame [m]."""
         ...
 
-    def linearise(self, Ts_camera_board: Floats) -> Linearised:
+    def linearise(self, Ts_camera_board: Floats, by_theta: Floats | None = None) -> Linearised:
         """Return each view's preferred pose relative to ``Ts_camera_board`` (N, 4, 4)."""
         ...
 
     def misfit(self, Ts_camera_board: Floats) -> Floats:
         """Return (N,) sums of squares; infinite where a point lies behind the camera."""
-        ...
         ...
 
     def select(self, keep: NDArray[np.bool_]) -> Evidence:
@@ -72,44 +85,97 @@ class Corners:
     """
 
     def __init__(self, detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics) -> None:
-        self._detections = tuple(detections)
-        self._intrinsics = intrinsics
-        self._points_board = np.concatenate([d.points_board for d in detections])
-        self._points_image = np.concatenate([d.points_image for d in detections])
         counts = np.array([len(d.points_image) for d in detections])
+        self._fill(
+            np.concatenate([d.points_board for d in detections]),
+            np.concatenate([d.points_image for d in detections]),
+            counts,
+            intrinsics,
+        )
+
+    def _fill(
+        self, points_board: Floats, points_image: Floats, counts: NDArray[np.int_], intrinsics: CameraIntrinsics
+    ) -> None:
+        self.points_board = points_board
+        """(M, 3) [m], view after view."""
+        self.points_image = points_image
+        """(M, 2) [px]."""
+        self.intrinsics = intrinsics
+        self.count = len(counts)
+        self.points = len(points_board)
+        """M, corners in all views."""
+        self.view: NDArray[np.int_] = np.repeat(np.arange(len(counts)), counts)
+        """(M,) which view a corner belongs to."""
+        self.residual_dof: Floats = 2.0 * counts.astype(np.float64) - 6.0
+        self._counts = counts
         self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        self._view = np.repeat(np.arange(len(detections)), counts)
-        self.count = len(detections)
-        self.residual_dof: Floats = 2.0 * counts - 6.0
-        self.centres: Floats = np.stack([d.points_board.mean(axis=0) for d in detections])
+
+    @property
+    def centres(self) -> Floats:
+        """(N, 3) centre of the seen points in the board frame [m]."""
+        return np.add.reduceat(self.points_board, self._starts) / self._counts[:, None]
 
     def select(self, keep: NDArray[np.bool_]) -> Corners:
         """Return the views where ``keep`` (N,) is true."""
-        return Corners([d for d, k in zip(self._detections, keep, strict=True) if k], self._intrinsics)
+        points = keep[self.view]
+        return self._with(self.points_board[points], self.points_image[points], self._counts[keep], self.intrinsics)
+
+    def changed(self, *, points_board: Floats | None = None, intrinsics: CameraIntrinsics | None = None) -> Corners:
+        """Return the same pictures with other board points (M, 3) [m] or another lens."""
+        return self._with(
+            self.points_board if points_board is None else points_board,
+            self.points_image,
+            self._counts,
+            intrinsics or self.intrinsics,
+        )
+
+    @staticmethod
+    def _with(
+        points_board: Floats, points_image: Floats, counts: NDArray[np.int_], intrinsics: CameraIntrinsics
+    ) -> Corners:
+        corners = Corners.__new__(Corners)
+        corners._fill(points_board, points_image, counts, intrinsics)
+        return corners
 
     def misfit(self, Ts_camera_board: Floats) -> Floats:
         """Return (N,) sums of squared pixel residuals [px^2]; infinite where a point lies behind the camera."""
-        points = self._points_camera(Ts_camera_board)
-        uv, _ = project(points, self._intrinsics)
-        squares = np.where(points[:, 2] > 0, np.sum((self._points_image - uv) ** 2, axis=1), np.inf)
+        points = self.points_camera(Ts_camera_board)
+        uv, _ = project(points, self.intrinsics)
+        squares = np.where(points[:, 2] > 0, np.sum((self.points_image - uv) ** 2, axis=1), np.inf)
         return np.add.reduceat(squares, self._starts)
 
-    def linearise(self, Ts_camera_board: Floats) -> Linearised:
-        """Return each view's preferred pose by one Gauss-Newton step from ``Ts_camera_board`` (N, 4, 4)."""
-        points = self._points_camera(Ts_camera_board)
-        uv, by_point = project(points, self._intrinsics)
-        residual = self._points_image - uv
-        J = np.concatenate([by_point, -by_point @ batch.skews(points)], axis=2)
-        information = np.add.reduceat(np.einsum("mia,mib->mab", J, J), self._starts)
-        gradient = np.add.reduceat(np.einsum("mia,mi->ma", J, residual), self._starts)
-        covariance = np.linalg.inv(information)
-        twist = np.einsum("nab,nb->na", covariance, gradient)
-        misfit = np.add.reduceat(np.sum(residual**2, axis=1), self._starts)
-        return Linearised(twist, covariance, misfit, misfit - np.einsum("na,na->n", twist, gradient))
+    def linearise(self, Ts_camera_board: Floats, by_theta: Floats | None = None) -> Linearised:
+        """Return each view's preferred pose by one Gauss-Newton step from ``Ts_camera_board`` (N, 4, 4).
 
-    def _points_camera(self, Ts_camera_board: Floats) -> Floats:
-        T = Ts_camera_board[self._view]
-        return np.einsum("mab,mb->ma", T[:, :3, :3], self._points_board) + T[:, :3, 3]
+        Args:
+            Ts_camera_board: (N, 4, 4).
+            by_theta: (M, 2, k) derivatives of the projected corners by further unknowns.
+        """
+        points = self.points_camera(Ts_camera_board)
+        uv, by_point = project(points, self.intrinsics)
+        residual = self.points_image - uv
+        J = np.concatenate([by_point, -by_point @ batch.skews(points)], axis=2)
+        Jt = np.swapaxes(J, 1, 2)
+        covariance = batch.inverse(np.add.reduceat(Jt @ J, self._starts))
+        gradient = np.add.reduceat((Jt @ residual[:, :, None])[:, :, 0], self._starts)
+        twist = (covariance @ gradient[:, :, None])[:, :, 0]
+        misfit = np.add.reduceat(np.sum(residual**2, axis=1), self._starts)
+        further = None if by_theta is None else self._further(J, by_theta, residual, covariance, twist)
+        return Linearised(twist, covariance, misfit, misfit - np.einsum("na,na->n", twist, gradient), further)
+
+    def _further(self, J: Floats, K: Floats, residual: Floats, covariance: Floats, twist: Floats) -> Further:
+        """Return what each view says about unknowns with derivatives K (M, 2, k), its pose being free."""
+        Jt, Kt = np.swapaxes(J, 1, 2), np.swapaxes(K, 1, 2)
+        JtK = np.add.reduceat(Jt @ K, self._starts)
+        by_theta = covariance @ JtK
+        within = np.add.reduceat(Kt @ K, self._starts) - np.swapaxes(JtK, 1, 2) @ by_theta
+        gradient = np.add.reduceat((Kt @ residual[:, :, None])[:, :, 0], self._starts)
+        return Further(by_theta, within, gradient - np.einsum("nak,na->nk", JtK, twist))
+
+    def points_camera(self, Ts_camera_board: Floats) -> Floats:
+        """Return the (M, 3) board points in the camera frame [m]."""
+        T = Ts_camera_board[self.view]
+        return (T[:, :3, :3] @ self.points_board[:, :, None])[:, :, 0] + T[:, :3, 3]
 
 
 class Poses:
@@ -137,7 +203,7 @@ class Poses:
         """Return (N,) zeros: a pose has no residual of its own."""
         return np.zeros(len(Ts_camera_board))
 
-    def linearise(self, Ts_camera_board: Floats) -> Linearised:
+    def linearise(self, Ts_camera_board: Floats, by_theta: Floats | None = None) -> Linearised:
         """Return the twists from ``Ts_camera_board`` (N, 4, 4) to the given poses."""
         twist = batch.log(self._poses @ batch.inverses(Ts_camera_board))
         zeros = np.zeros(self.count)
