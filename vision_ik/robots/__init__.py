@@ -9,3 +9,4 @@ from vision_ik.robots.catalogue import list_robots as list_robots
 from vision_ik.robots.catalogue import load_robot as load_robot
 from vision_ik.robots.model import Capsule as Capsule
 from vision_ik.robots.model import RobotModel as RobotModel
+from vision_ik.robots.urdf_writing import save_urdf as save_urdf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,12 +40,15 @@ def build_robot(tree: UrdfTree, base: str | None = None, tip: str | None = None)
 
     Args:
         tree: The parsed file.
-        base: Link to start from; the root link by default.
-        tip: Link to end at; the only leaf below the base by default.
+        base: Link to start from; by default the one that the file names in ``<vision_ik>``, or the root.
+        tip: Link to end at; by default the one that the file names, or the only leaf below the base.
 
     Raises:
         RobotError: There is no chain between the links, or one of its joints cannot be used.
     """
+    extras = tree.extras
+    if extras is not None and base in (None, extras.base):
+        base, tip = extras.base, tip or extras.tip
     ends = _choose_ends(tree, base, tip)
     joints = _path(tree, ends)
     moving = [joint for joint in joints if joint.kind != "fixed"]
@@ -65,7 +68,7 @@ def build_robot(tree: UrdfTree, base: str | None = None, tip: str | None = None)
         [-np.inf if joint.lower is None or joint.kind == "continuous" else joint.lower for joint in moving]
     )
     upper = np.array([np.inf if joint.upper is None or joint.kind == "continuous" else joint.upper for joint in moving])
-    return RobotModel(
+    robot = RobotModel(
         name=tree.name,
         joint_names=tuple(joint.name for joint in moving),
         base=ends.base,
@@ -84,6 +87,16 @@ def build_robot(tree: UrdfTree, base: str | None = None, tip: str | None = None)
         capsules=tuple(capsule for link in links for capsule in link_capsules(tree, link)),
         urdf_path=tree.path.resolve(),
     )
+    if extras is None or ends != Ends(base=extras.base, tip=extras.tip):
+        return robot
+    try:
+        return replace(robot, home=extras.home, acceleration=extras.acceleration, jerk=extras.jerk)
+    except ValueError as error:
+        raise RobotError(
+            f"<vision_ik> in {tree.path} does not fit the arm: {str(error).rstrip('.')}.",
+            "Mend its values, one per joint, or remove the element.",
+            path=tree.path,
+        ) from error
 
 
 def _choose_ends(tree: UrdfTree, base: str | None, tip: str | None) -> Ends:
@@ -179,7 +192,7 @@ def _carry_links(
             if i is None:
                 carried[joint.child] = (frame, T_frame_joint @ _held(joint))
             else:
-                T_joint_turned = _turn_to_z(joint.axis)
+                T_joint_turned = turn_to_z(joint.axis)
                 fixed[i] = T_frame_joint @ T_joint_turned
                 carried[joint.child] = (i + 1, T_joint_turned.T)
             queue.append(joint.child)
@@ -187,7 +200,7 @@ def _carry_links(
     return tuple(carried), [frame for frame, _ in carried.values()], np.stack([T for _, T in carried.values()]), fixed
 
 
-def _turn_to_z(axis: Floats) -> Floats:
+def turn_to_z(axis: Floats) -> Floats:
     """Return the (4, 4) rotation whose z column is ``axis``: the shortest one, exact along a coordinate axis."""
     T = np.eye(4)
     x, y, z = axis

@@ -1,12 +1,13 @@
 """Read a URDF file into plain values: links, joints and simple shapes.
 
 Only what kinematics and bounding shapes need is read; everything else is ignored.
-Format: the URDF XML specification of ROS (wiki.ros.org/urdf/XML).
+Format: the URDF XML specification of ROS (wiki.ros.org/urdf/XML). One element of our own, which other parsers pass
+over, keeps what the format has no place for: see `UrdfExtras`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
@@ -69,6 +70,22 @@ class UrdfJoint:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class UrdfExtras:
+    """What the element ``<vision_ik>`` of a file adds: the chain that is meant, and its joints' values."""
+
+    base: str
+    """Link the chain starts from."""
+    tip: str
+    """Link it ends at."""
+    home: Floats
+    """(n,) [rad], [m]"""
+    acceleration: Floats
+    """(n,) [rad/s^2], [m/s^2]"""
+    jerk: Floats
+    """(n,) [rad/s^3], [m/s^3]"""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class UrdfTree:
     """Links and joints of one file, checked to form a tree."""
 
@@ -80,6 +97,7 @@ class UrdfTree:
     root: str
     children: dict[str, list[UrdfJoint]] = field(default_factory=dict[str, list[UrdfJoint]])
     """Joints that leave a link, by parent link."""
+    extras: UrdfExtras | None = None
 
 
 def read_urdf(path: str | Path) -> UrdfTree:
@@ -89,7 +107,22 @@ def read_urdf(path: str | Path) -> UrdfTree:
         RobotError: The file cannot be read, is not URDF, or its links and joints form no tree.
     """
     file = Path(path)
-    root = _parse_xml(file)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise RobotError(
+            f"Could not read {file}: {error.strerror or error}.", "Give the path of a URDF file.", path=file
+        ) from error
+    return parse_urdf(data, file)
+
+
+def parse_urdf(data: bytes, file: Path) -> UrdfTree:
+    """Return the tree in the bytes of a URDF; ``file`` is what messages call it.
+
+    Raises:
+        RobotError: It is not URDF, or its links and joints form no tree.
+    """
+    root = _parse_xml(data, file)
     materials = {m.get("name", ""): rgba for m in root.findall("material") if (rgba := _colour(m, {}, file))}
     links: dict[str, UrdfLink] = {}
     for element in root.findall("link"):
@@ -98,16 +131,27 @@ def read_urdf(path: str | Path) -> UrdfTree:
             raise _malformed(file, f"has two links named {link.name!r}.")
         links[link.name] = link
     joints = [_joint(element, file) for element in root.findall("joint")]
-    return _tree(root.get("name") or file.stem, file, links, joints)
+    tree = _tree(root.get("name") or file.stem, file, links, joints)
+    own = root.find("vision_ik")
+    return tree if own is None else replace(tree, extras=_extras(own, file))
 
 
-def _parse_xml(file: Path) -> ElementTree.Element:
+def _extras(element: ElementTree.Element, file: Path) -> UrdfExtras:
+    def values(key: str) -> Floats:
+        return _numbers(element, key, None, "<vision_ik>", file, count=len(element.get(key, "0").split()))
+
+    return UrdfExtras(
+        base=element.get("base", ""),
+        tip=element.get("tip", ""),
+        home=values("home"),
+        acceleration=values("acceleration"),
+        jerk=values("jerk"),
+    )
+
+
+def _parse_xml(data: bytes, file: Path) -> ElementTree.Element:
     try:
-        root = ElementTree.fromstring(file.read_bytes())
-    except OSError as error:
-        raise RobotError(
-            f"Could not read {file}: {error.strerror or error}.", "Give the path of a URDF file.", path=file
-        ) from error
+        root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise RobotError(
             f"{file} is not well-formed XML: {error}.", "Mend the line it names, or export the URDF again.", path=file
