@@ -15,6 +15,7 @@ from calibration.hand_eye.evidence import Evidence
 from calibration.hand_eye.held_out import Verdicts, judge
 from calibration.hand_eye.joint_fit import JointFit, fit
 from calibration.hand_eye.noise_levels import Variances, adjusted_covariance
+from calibration.hand_eye.terms import NO_TERMS, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, ViewReport
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
@@ -46,12 +47,14 @@ class Problem:
     mount: Mount
     names: list[str]
     evidence: Evidence
-    candidates: list[Floats]
-    """Per view, the (K, 4, 4) poses T_camera_board its corners allow; K is 0 to 2."""
+    candidates: Floats
+    """(N, 2, 4, 4) poses T_camera_board that each view's corners allow, best first; NaN where there is none."""
     start: Variances
     free: tuple[bool, bool, bool]
     """Which of the noise levels (pixel, arm translation, arm rotation) to estimate."""
     rng: np.random.Generator
+    terms: TermStack = NO_TERMS
+    """Further unknowns, for all views."""
 
     def solve(self, excluded: dict[int, str]) -> HandEyeResult:
         """Fit without the views in ``excluded`` (index: reason) and those that contradict the rest.
@@ -81,27 +84,38 @@ class Problem:
 
     def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
-        candidates = [self.candidates[i] for i in np.flatnonzero(usable)]
+        candidates = self.candidates[usable]
         arms = arm_poses(self.flanges[usable], self.mount)
-        X, Y, agree = consensus(arms, np.stack([poses[0] for poses in candidates]), self.rng)
-        nearest = [int(np.argmin(discrepancies(arms[[i] * len(c)], c, X, Y))) for i, c in enumerate(candidates)]
-        if any(nearest):
-            boards = np.stack([poses[k] for poses, k in zip(candidates, nearest, strict=True)])
-            X, Y, agree = consensus(arms, boards, self.rng)
+        X, Y, agree = consensus(arms, candidates[:, 0], self.rng)
+        distance = np.stack([discrepancies(arms, candidates[:, k], X, Y) for k in range(candidates.shape[1])])
+        nearest = np.argmin(np.where(np.isfinite(distance), distance, np.inf), axis=0)
+        if nearest.any():
+            X, Y, agree = consensus(arms, candidates[np.arange(len(arms)), nearest], self.rng)
         return X, Y, agree
 
     def _settle(
         self, used: NDArray[np.bool_], usable: NDArray[np.bool_], X: Floats, Y: Floats
     ) -> tuple[JointFit, Verdicts, NDArray[np.bool_]]:
         """Fit and judge every view by the others, until the set of used views stands."""
-        variances = self.start
+        variances, theta = self.start, np.zeros(self.terms.count)
         tried: set[bytes] = set()
         while True:
             evidence = self.evidence.select(used)
             flanges = self.flanges[used]
-            reached = fit(evidence, flanges, self.mount, X=X, Y=Y, start=variances, free=self.free)
-            X, Y, variances = reached.state.X, reached.state.Y, reached.variances
-            verdicts = judge(reached, self.evidence, self.flanges, self.mount, self.candidates, used)
+            terms = self.terms.select(used)
+            reached = fit(
+                evidence,
+                flanges,
+                self.mount,
+                X=X,
+                Y=Y,
+                start=variances,
+                free=self.free,
+                terms=terms,
+                theta=theta,
+            )
+            X, Y, variances, theta = reached.state.X, reached.state.Y, reached.variances, reached.theta
+            verdicts = judge(reached, self.evidence, self.flanges, self.mount, self.candidates, used, self.terms)
             agreeing = usable & ~self._contradicts(verdicts, used)
             tried.add(used.tobytes())
             if (used & ~agreeing).any():
@@ -152,16 +166,18 @@ class Problem:
         covariance = adjusted_covariance(reached.model, reached.variances, self.free)
         left_out = [f"View {report.name} was left out: it {report.reason}." for report in reports if report.reason]
         doubts = self._doubts(covariance, verdicts, used)
-        evidence, n = self.evidence.select(used), int(used.sum())
+        terms = self.terms.select(used)
+        evidence = terms.evidence(self.evidence.select(used), reached.theta)
+        flanges = terms.flanges(self.flanges[used], reached.theta)
         corners = float((0.5 * (evidence.residual_dof + 6.0)).sum())
-        still = ChainState(reached.state.X, reached.state.Y, np.tile(np.eye(4), (n, 1, 1)))
-        chain = evidence.misfit(camera_board(still, self.flanges[used], self.mount))
+        still = ChainState(reached.state.X, reached.state.Y, np.eye(4)[None])
+        chain = evidence.misfit(camera_board(still, flanges, self.mount))
         return HandEyeResult(
             mount=self.mount,
             T_mount_camera=Transform(reached.state.X),
             covariance=_symmetric(covariance[:6, :6]),
             T_holder_board=Transform(reached.state.Y),
-            joint_covariance=_symmetric(covariance),
+            joint_covariance=_symmetric(covariance[:12, :12]),
             pixel_sigma=float(np.sqrt(reached.variances.pixel)),
             arm_sigma=ArmNoise(
                 translation=float(np.sqrt(reached.variances.translation)),
@@ -172,6 +188,8 @@ class Problem:
             pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
             chain_rms=float(np.sqrt(chain.sum() / corners)),
             warnings=(*warnings, *left_out, *doubts),
+            terms=self.terms.estimates(reached.theta, _symmetric(covariance[12:, 12:])),
+            log_likelihood=reached.log_likelihood,
         )
 
     def _reports(self, verdicts: Verdicts, used: NDArray[np.bool_], excluded: dict[int, str]) -> tuple[ViewReport, ...]:

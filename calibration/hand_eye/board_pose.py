@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -20,6 +22,27 @@ def board_poses(detection: BoardDetection, intrinsics: CameraIntrinsics) -> Floa
     A flat board far away fits almost as well tilted the other way (Schweighofer & Pinz, 2006), so
     K is 1 or 2. Empty when the corners determine no pose.
     """
+    poses = all_board_poses([detection], intrinsics)[0]
+    return poses[np.isfinite(poses).all(axis=(1, 2))]
+
+
+def all_board_poses(detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics) -> Floats:
+    """Return the (N, 2, 4, 4) poses of many views as `board_poses` does, NaN where there is none."""
+    starts = [_starts(detection, intrinsics) for detection in detections]
+    poses = np.full((len(detections), 2, 4, 4), np.nan)
+    known = np.array([(i, k) for i, found in enumerate(starts) for k in range(min(2, len(found)))], dtype=int)
+    if len(known) == 0:
+        return poses
+    corners = Corners([detections[i] for i in known[:, 0]], intrinsics)
+    refined, misfit = refine(corners, np.stack([starts[i][k] for i, k in known]))
+    poses[known[:, 0], known[:, 1]] = np.where(np.isfinite(misfit)[:, None, None], refined, np.nan)
+    misfits = np.full((len(detections), 2), np.inf)
+    misfits[known[:, 0], known[:, 1]] = misfit
+    return np.where((misfits[:, 1] < misfits[:, 0])[:, None, None, None], poses[:, ::-1], poses)
+
+
+def _starts(detection: BoardDetection, intrinsics: CameraIntrinsics) -> list[Floats]:
+    """Return up to two finite poses that OpenCV finds."""
     rays = normalise(detection.points_image, intrinsics)
     points = detection.points_board
     flat = float(np.ptp(points[:, 2])) < 1e-9
@@ -27,14 +50,8 @@ def board_poses(detection: BoardDetection, intrinsics: CameraIntrinsics) -> Floa
     _, rotations, translations, _ = cv2.solvePnPGeneric(
         points.reshape(-1, 1, 3), rays.reshape(-1, 1, 2), np.eye(3), None, flags=method
     )
-    starts = [_matrix(r, t) for r, t in zip(rotations, translations, strict=True)]
-    starts = [T for T in starts if np.isfinite(T).all()]
-    if not starts:
-        return np.empty((0, 4, 4))
-    corners = Corners([detection] * len(starts), intrinsics)
-    poses, misfit = refine(corners, np.stack(starts))
-    order = np.argsort(misfit)
-    return poses[order][np.isfinite(misfit[order])]
+    found = [_matrix(r, t) for r, t in zip(rotations, translations, strict=True)]
+    return [T for T in found if np.isfinite(T).all()]
 
 
 def refine(corners: Corners, Ts_camera_board: Floats) -> tuple[Floats, Floats]:

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import batch
+from calibration.hand_eye.board_pose import refine
 from calibration.hand_eye.chain import ChainState, camera_board, derivatives
 from calibration.hand_eye.checks import MIN_VIEWS
-from calibration.hand_eye.evidence import Evidence
+from calibration.hand_eye.evidence import Corners, Evidence
 from calibration.hand_eye.joint_fit import JointFit
+from calibration.hand_eye.terms import NO_TERMS, TermStack
 from vision_ik.rig import Mount
 from vision_ik.types import Floats
 
@@ -43,8 +45,9 @@ def judge(
     evidence: Evidence,
     Ts_base_flange: Floats,
     mount: Mount,
-    candidates: list[Floats],
+    candidates: Floats,
     used: NDArray[np.bool_],
+    terms: TermStack = NO_TERMS,
 ) -> Verdicts:
     """Judge all views by the fit of the ``used`` ones, each used one by the rest of them.
 
@@ -53,58 +56,73 @@ def judge(
         evidence: All N views.
         Ts_base_flange: (N, 4, 4) as reported.
         mount: Which chain.
-        candidates: Per view, the (K, 4, 4) poses of the board its corners allow.
+        candidates: (N, 2, 4, 4) poses of the board that each view's corners allow; NaN where there is none.
         used: (N,) which views the fit holds.
+        terms: The further unknowns of all N views.
     """
-    n = len(used)
-    X, Y = reached.state.X, reached.state.Y
-    still = ChainState(X, Y, np.tile(np.eye(4), (n, 1, 1)))
-    expected = camera_board(still, Ts_base_flange, mount)
-    seen = np.stack([_nearest(poses, T) for poses, T in zip(candidates, expected, strict=True)])
-    D, A = derivatives(still, Ts_base_flange, mount)
+    X, Y, theta = reached.state.X, reached.state.Y, reached.theta
+    still = ChainState(X, Y, np.eye(4)[None])
+    flanges, given, evidence = terms.flanges(Ts_base_flange, theta), evidence, terms.evidence(evidence, theta)
+    expected = camera_board(still, flanges, mount)
+    seen = nearest(candidates, expected)
+    posed = np.isfinite(seen).all(axis=(1, 2))
+    seen[~posed] = expected[~posed]
+    if isinstance(evidence, Corners) and evidence is not given:
+        seen, _ = refine(evidence, seen)  # another lens or board: the corners prefer other poses
+    D, A = derivatives(still, flanges, mount)
+    linear = evidence.linearise(seen, terms.corner_derivatives(evidence, theta, seen))
+    n, k = len(used), terms.count
+    within, gradient = np.zeros((n, 12 + k, 12 + k)), np.zeros((n, 12 + k))
+    if k:
+        by_theta = A @ terms.flange_derivatives(Ts_base_flange, theta)
+        if linear.further is not None:
+            by_theta = by_theta + linear.further.by_theta
+            within[:, 12:, 12:] = linear.further.information / reached.variances.pixel
+            gradient[:, 12:] = linear.further.gradient / reached.variances.pixel
+        D = np.concatenate([D, by_theta], axis=2)
     arm = np.array([reached.variances.translation] * 3 + [reached.variances.rotation] * 3)
-    V = reached.variances.pixel * evidence.linearise(seen).covariance + A * arm @ np.swapaxes(A, 1, 2)
+    V = reached.variances.pixel * linear.covariance + A * arm @ np.swapaxes(A, 1, 2)
     residual = batch.log(seen @ batch.inverses(expected))
-    chi_square, position, rotation = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    for i in range(n):
-        if used[i] and used.sum() <= MIN_VIEWS:
-            continue  # the rest are too few to predict it
-        rest = _without(reached.solution.information, D[i], V[i], residual[i], bool(used[i]))
-        if rest is None or not np.isfinite(residual[i]).all():
-            continue
-        shift, uncertainty = rest
-        predicted = camera_board(
-            ChainState(X, Y, np.eye(4)[None]).moved(shift[:6], shift[6:], np.zeros((1, 6))),
-            Ts_base_flange[i : i + 1],
-            mount,
-        )
-        error = batch.log(seen[i : i + 1] @ batch.inverses(predicted))[0]
-        chi_square[i] = error @ np.linalg.solve(V[i] + D[i] @ uncertainty @ D[i].T, error)
-        centre = np.append(evidence.centres[i], 1.0)
-        position[i] = np.linalg.norm((seen[i] - predicted[0])[:3] @ centre)
-        rotation[i] = np.linalg.norm(error[3:])
-    misfit = evidence.misfit(seen)
+    DtW = np.swapaxes(np.linalg.solve(V, D), 1, 2)
+    information = np.where(used[:, None, None], DtW @ D + within, 0.0)
+    pull = np.where(used[:, None], (DtW @ residual[:, :, None])[:, :, 0] + gradient, 0.0)
+    uncertainty, told = _inverses(reached.solution.information - information)
+    shift = -(uncertainty @ pull[:, :, None])[:, :, 0]
+    told &= posed & ~(used & (used.sum() <= MIN_VIEWS))  # the rest are too few to predict it
+    twist = (D @ shift[:, :, None])[:, :, 0]
+    predicted = batch.exp(twist) @ expected
+    error = batch.log(seen @ batch.inverses(predicted))
+    weighed = np.linalg.solve(V + D @ uncertainty @ np.swapaxes(D, 1, 2), error[:, :, None])[:, :, 0]
+    chi_square = np.sum(error * weighed, axis=1)
+    centres = np.concatenate([evidence.centres, np.ones((n, 1))], axis=1)
+    position = np.linalg.norm(((seen - predicted)[:, :3] @ centres[:, :, None])[:, :, 0], axis=1)
+    rotation = np.linalg.norm(error[:, 3:], axis=1)
+    misfit = np.where(posed, evidence.misfit(seen), np.nan)
     corners = 0.5 * (evidence.residual_dof + 6.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         scatter = np.sqrt(misfit / evidence.residual_dof)
+    for verdict in (chi_square, position, rotation):
+        verdict[~told] = np.nan
     return Verdicts(chi_square, position, rotation, np.sqrt(misfit / corners), scatter)
 
 
-def _nearest(poses: Floats, expected: Floats) -> Floats:
-    """Return the one of (K, 4, 4) poses nearest in orientation to (4, 4); NaN when there is none."""
-    if len(poses) == 0:
-        return np.full((4, 4), np.nan)
-    return poses[np.argmin(np.linalg.norm(poses[:, :3, :3] - expected[:3, :3], axis=(1, 2)))]
+def nearest(candidates: Floats, expected: Floats) -> Floats:
+    """Return of (N, K, 4, 4) poses, NaN where missing, the (N, 4, 4) nearest in orientation to ``expected``."""
+    apart = np.linalg.norm(candidates[:, :, :3, :3] - expected[:, None, :3, :3], axis=(2, 3))
+    best = np.argmin(np.where(np.isfinite(apart), apart, np.inf), axis=1)
+    return candidates[np.arange(len(candidates)), best]
 
 
-def _without(information: Floats, D: Floats, V: Floats, residual: Floats, used: bool) -> tuple[Floats, Floats] | None:
-    """Return shift (12,) and covariance (12, 12) of the fit without one view; None when it is singular then."""
-    if not used:
-        return np.zeros(12), batch.inverse(information)
-    DtW = np.linalg.solve(V, D).T
-    rest = information - DtW @ D
-    spread = np.sqrt(np.maximum(np.diag(rest), 0.0))
-    if not (spread > 0).all() or np.linalg.cond(rest / np.outer(spread, spread)) > _CONDITION_LIMIT:
-        return None
-    covariance = batch.inverse(rest)
-    return -covariance @ DtW @ residual, covariance
+def _inverses(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the inverses of (N, p, p) and which of them (N,) mean anything: some rests determine nothing."""
+    spread = np.sqrt(np.maximum(np.einsum("npp->np", information), 0.0))
+    told = (spread > 0).all(axis=1)
+    spread[~told] = 1.0
+    scale = spread[:, :, None] * spread[:, None, :]
+    normalised = information / scale
+    eye = np.eye(information.shape[1])
+    normalised[~told] = eye
+    eigenvalues = np.linalg.eigvalsh(normalised)
+    told &= eigenvalues[:, 0] * _CONDITION_LIMIT > eigenvalues[:, -1]
+    normalised[~told] = eye
+    return batch.inverse(normalised) / scale, told

@@ -49,27 +49,45 @@ class Variances:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MixedModel:
-    """The linearised views: ``observed = D theta + noise``."""
+    """The linearised views: ``observed = D theta + noise``, for the twelve unknowns and k further ones."""
 
     observed: Floats
     """(N, 6)"""
     D: Floats
-    """(N, 6, 12)"""
+    """(N, 6, 12 + k)"""
     parts: Floats
     """(3, N, 6, 6) covariance of the noise per unit of pixel, translation and rotation variance."""
     misfit_free: Floats
-    """(N,) sums of squares that say nothing about the unknowns, only about the pixel noise."""
+    """(N,) sums of squares that say nothing about the twelve unknowns, only about pixel noise and further ones."""
     residual_dof: Floats
     """(N,)"""
+    within: Floats
+    """(N, k, k) information about the further unknowns in those sums, for unit pixel variance."""
+    within_gradient: Floats
+    """(N, k)"""
+    prior: Floats
+    """(k,) one over the variance of each further unknown before any view; 0 where nothing is known."""
+    further: Floats
+    """(k,) where the further unknowns stand; their priors are about zero."""
 
     def solve(self, variances: Variances) -> MixedSolution:
         """Return the generalised least squares solution for given noise levels."""
-        V = np.einsum("k,knab->nab", variances.as_array(), self.parts)
+        V = np.tensordot(variances.as_array(), self.parts, 1)
         W = batch.inverse(V)
         DtW = np.swapaxes(self.D, 1, 2) @ W
         information = np.sum(DtW @ self.D, axis=0)
-        theta = np.linalg.solve(information, np.sum(np.einsum("npa,na->np", DtW, self.observed), axis=0))
-        return MixedSolution(theta, self.observed - np.einsum("nap,p->na", self.D, theta), V, W, information)
+        right = np.sum(DtW @ self.observed[:, :, None], axis=0)[:, 0]
+        if len(self.prior):
+            information[12:, 12:] += self.within.sum(axis=0) / variances.pixel + np.diag(self.prior)
+            right[12:] += self.within_gradient.sum(axis=0) / variances.pixel - self.prior * self.further
+        theta = np.linalg.solve(information, right)
+        return MixedSolution(theta, self.observed - self.D @ theta, V, W, information)
+
+    def leftover(self, theta: Floats) -> float:
+        """Return the sum of squares that neither board poses nor the further unknowns in ``theta`` explain [px^2]."""
+        step = theta[12:]
+        explained = 2.0 * self.within_gradient.sum(axis=0) @ step - step @ self.within.sum(axis=0) @ step
+        return float(self.misfit_free.sum() - explained)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +95,7 @@ class MixedSolution:
     """Generalised least squares: estimate, residuals and information."""
 
     theta: Floats
-    """(12,)"""
+    """(12 + k,)"""
     residual: Floats
     """(N, 6)"""
     V: Floats
@@ -85,7 +103,29 @@ class MixedSolution:
     W: Floats
     """(N, 6, 6) its inverse."""
     information: Floats
-    """(12, 12)"""
+    """(12 + k, 12 + k), priors among it."""
+
+
+def log_likelihood(model: MixedModel, variances: Variances) -> float:
+    """Return the logarithm of the restricted likelihood, up to a constant of the views.
+
+    Restricted by the twelve unknowns that every model has; further ones are at their best values and
+    pay by their priors. So where k further unknowns are really zero, twice what they gain is
+    chi-square with k degrees of freedom.
+    """
+    solution = model.solve(variances)
+    e = solution.residual
+    quadratic = float(np.sum((solution.W @ e[:, :, None])[:, :, 0] * e))
+    quadratic += model.leftover(solution.theta) / variances.pixel
+    if len(model.prior):
+        further = model.further + solution.theta[12:]
+        quadratic += float(model.prior @ further**2)
+        D = model.D[:, :, :12]
+        shared = np.sum(np.swapaxes(D, 1, 2) @ solution.W @ D, axis=0)
+    else:
+        shared = solution.information
+    volumes = float(np.linalg.slogdet(solution.V)[1].sum() + np.linalg.slogdet(shared)[1])
+    return -0.5 * (quadratic + volumes + float(model.residual_dof.sum()) * float(np.log(variances.pixel)))
 
 
 def estimate_variances(model: MixedModel, start: Variances, free: tuple[bool, bool, bool]) -> Variances:
@@ -110,7 +150,7 @@ def estimate_variances(model: MixedModel, start: Variances, free: tuple[bool, bo
 
 
 def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> Floats:
-    """Return the (12, 12) covariance of theta, widened for noise levels that were estimated.
+    """Return the (12 + k, 12 + k) covariance of theta, widened for noise levels that were estimated.
 
     Wrong levels weigh the views wrongly, and are themselves only as sure as there are views: the
     covariance grows as Kenward & Roger (1997, eq. 3) found, and by the variance of Student's t
@@ -128,7 +168,12 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
     VWD = scaled @ WD
     # Minus the derivatives of the information by each log variance, and their products.
     P = np.sum(np.swapaxes(WD, 1, 2) @ VWD, axis=1)
-    Q = np.einsum("knap,nab,lnbq->klpq", VWD, solution.W, VWD)
+    WVWD = solution.W @ VWD
+    Q = np.einsum("knap,lnaq->klpq", VWD, WVWD, optimize=True)
+    if free[0] and len(model.prior):
+        within = model.within.sum(axis=0) / variances.pixel
+        P[0, 12:, 12:] += within
+        Q[0, 0, 12:, 12:] += within
     excess = np.einsum("kl,klpq->pq", spread, Q - np.einsum("kpr,rs,lsq->klpq", P, covariance, P))
     covariance_adjusted = covariance + 2.0 * covariance @ excess @ covariance
     shares = np.einsum("kpq,qr->kpr", P, covariance)
@@ -140,20 +185,33 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
 def _score(model: MixedModel, variances: Floats) -> tuple[Floats, Floats]:
     """Return gradient (3,) and expected information (3, 3) of the restricted log likelihood in log variance.
 
-    With P = W - W D (D^T W D)^-1 D^T W: gradient_k = (y^T P V_k P y - tr(P V_k)) / 2 and
+    With P = W - W D (D^T W D + priors)^-1 D^T W: gradient_k = (y^T P V_k P y - tr(P V_k)) / 2 and
     information_kl = tr(P V_k P V_l) / 2, all through (6, 6) blocks.
     """
     solution = model.solve(Variances(*variances.tolist()))
     W = solution.W
     scaled = variances[:, None, None, None] * model.parts
     WV = W @ scaled
-    U = W @ model.D @ np.linalg.cholesky(batch.inverse(solution.information))
-    Ut = np.swapaxes(U, 1, 2)
-    G = np.sum(Ut @ scaled @ U, axis=1)
-    We = np.einsum("nab,nb->na", W, solution.residual)
-    score = 0.5 * (np.einsum("na,knab,nb->k", We, scaled, We) - np.einsum("knaa->k", WV) + np.einsum("kpp->k", G))
-    cross = np.einsum("npa,knab,lnbp->kl", Ut, scaled, WV @ U)
-    fisher = 0.5 * (np.einsum("knab,lnba->kl", WV, WV) - 2.0 * cross + np.einsum("kpq,lqp->kl", G, G))
-    score[0] += 0.5 * (float(model.misfit_free.sum()) / variances[0] - float(model.residual_dof.sum()))
-    fisher[0, 0] += 0.5 * float(model.residual_dof.sum())
+    root = np.linalg.cholesky(batch.inverse(solution.information))
+    U = W @ (model.D @ root)
+    VU = scaled @ U
+    # (3, p, p): sums over views of U^T V_k U, and of U^T V_k W V_l U only where traces need them.
+    G = np.sum(np.swapaxes(U, 1, 2) @ VU, axis=1)
+    We = W @ solution.residual[:, :, None]
+    flat = VU.reshape(3, -1)
+    cross = flat @ (W @ VU).reshape(3, -1).T
+    traces = np.einsum("knab,lnba->kl", WV, WV)
+    score = 0.5 * (np.sum(We * (scaled @ We), axis=(1, 2, 3)) - np.einsum("knaa->k", WV) + np.einsum("kpp->k", G))
+    dof = float(model.residual_dof.sum())
+    leftover = float(model.misfit_free.sum())
+    if len(model.prior):
+        part = root[12:].T @ (model.within.sum(axis=0) / variances[0]) @ root[12:]
+        G[0] += part
+        cross[0, 0] += float(np.trace(part))
+        score[0] += 0.5 * float(np.trace(part))
+        leftover = model.leftover(solution.theta)
+    gram = G.reshape(3, -1)
+    fisher = 0.5 * (traces - 2.0 * cross + gram @ gram.T)
+    score[0] += 0.5 * (leftover / variances[0] - dof)
+    fisher[0, 0] += 0.5 * dof
     return score, fisher

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 
 from calibration.hand_eye import checks
 from calibration.hand_eye.agreement import Problem
-from calibration.hand_eye.board_pose import board_poses
+from calibration.hand_eye.board_pose import all_board_poses
 from calibration.hand_eye.chain import arm_poses
 from calibration.hand_eye.closed_form import both, discrepancies
 from calibration.hand_eye.corners import better_corners, without_misread
 from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.noise_levels import Variances
+from calibration.hand_eye.terms import Term, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
@@ -40,6 +41,7 @@ def calibrate_hand_eye(
     pixel_sigma: float | None = None,
     arm_sigma: ArmNoise | None = None,
     board: Board | None = None,
+    terms: Sequence[Term] = (),
     seed: int = 0,
 ) -> HandEyeResult:
     """Compute where the camera is from views of a board and the arm's own poses.
@@ -54,6 +56,8 @@ def calibrate_hand_eye(
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the reported flange poses; None estimates it.
         board: Layout, when known: the views then choose between chess and marker corners.
+        terms: Further unknowns to estimate: what the arm or the sight may be systematically off by. Those that
+            hold something of each view hold it of ``views``, in their order.
         seed: Of the random view triples the start is chosen from.
 
     Raises:
@@ -71,12 +75,9 @@ def calibrate_hand_eye(
     detections = [without_misread(view.detection, intrinsics) for view in views]
     if board is not None:
         detections = better_corners(detections, board, intrinsics)
-    seen: list[Floats] = []
-    for i, detection in enumerate(detections):
-        poses = board_poses(detection, intrinsics)
-        if len(poses) == 0:
-            excluded[i] = "no pose of the board explains its corners"
-        seen.append(poses)
+    seen = all_board_poses(detections, intrinsics)
+    for i in np.flatnonzero(~np.isfinite(seen[:, 0]).all(axis=(1, 2))).tolist():
+        excluded[i] = "no pose of the board explains its corners"
     problem = Problem(
         flanges=flanges,
         mount=mount,
@@ -86,6 +87,7 @@ def calibrate_hand_eye(
         start=Variances((pixel_sigma or _START_PIXEL) ** 2, *_squares(arm_sigma or _START_ARM)),
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
+        terms=TermStack(terms),
     )
     return problem.solve(excluded)
 
@@ -129,7 +131,7 @@ def calibrate_hand_eye_poses(
         mount=mount,
         names=[str(i) for i in range(len(flanges))],
         evidence=Poses(boards, noise),
-        candidates=[board[None] for board in boards],
+        candidates=boards[:, None],
         start=Variances(1.0, *_squares(arm_sigma or _START_ARM)),
         free=(False, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
@@ -142,7 +144,7 @@ def closed_form_hand_eye(
 ) -> Transform:
     """Return T_mount_camera by the better closed form alone: a start, with nothing known about its error."""
     flanges = _stack([view.flange.matrix for view in views])
-    boards = np.stack([board_poses(view.detection, intrinsics)[0] for view in views])
+    boards = all_board_poses([view.detection for view in views], intrinsics)[:, 0]
     arms = arm_poses(flanges, mount)
     X, _ = min(both(arms, boards), key=lambda pair: float(np.median(discrepancies(arms, boards, *pair))))
     return Transform(X)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.hand_eye.terms import TermEstimate
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform, TransformLike, as_transform
 from vision_ik.types import BoardDetection, Floats
@@ -95,6 +96,12 @@ class HandEyeResult:
     chain_rms: float
     """[px] Over the used views, projected through the calibrated chain with the arm taken at its word."""
     warnings: tuple[str, ...] = ()
+    terms: tuple[TermEstimate, ...] = ()
+    """What the views say about each further unknown that was asked for, in the order of asking."""
+    log_likelihood: float = float("nan")
+    """Of the used views, restricted by the twelve unknowns of mount and holder: twice what k further unknowns gain
+    is chi-square with k degrees of freedom where they are really zero and nothing was known of them. Means something
+    only beside that of another fit of the same views."""
 
     @property
     def used_views(self) -> int:
