@@ -11,6 +11,8 @@ from calibration.hand_eye.values import HandEyeView as HandEyeView
 from calibration.hand_eye.values import ViewReport as ViewReport
 from calibration.lens.intrinsics import IntrinsicsResult as IntrinsicsResult
 from calibration.lens.intrinsics import calibrate_intrinsics as calibrate_intrinsics
+from calibration.systematics.time_offset import FlangeRecording as FlangeRecording
+from calibration.systematics.time_offset import views_from_stream as views_from_stream
 from calibration.views.automatic import AutomaticCalibration as AutomaticCalibration
 from calibration.views.automatic import calibrate_automatically as calibrate_automatically
 from calibration.views.collecting import Observer as Observer

@@ -38,3 +38,18 @@ def normalise(points_image: Floats, intrinsics: CameraIntrinsics) -> Floats:
     else:
         rays = cv2.undistortPoints(points, intrinsics.K, intrinsics.distortion)
     return np.asarray(rays, dtype=np.float64).reshape(-1, 2)
+
+
+def lens_derivatives(points_camera: Floats, intrinsics: CameraIntrinsics) -> Floats:
+    """Return the (M, 2, p) derivatives of the pixels of (M, 3) points [m] by fx, fy, cx, cy, distortion."""
+    points = np.ascontiguousarray(points_camera, dtype=np.float64).reshape(-1, 1, 3)
+    count = 4 + len(intrinsics.distortion)
+    if intrinsics.model == "fisheye":
+        _, jacobian = cv2.fisheye.projectPoints(
+            points, _NO_MOTION, _NO_MOTION, intrinsics.K, intrinsics.distortion, jacobian=np.empty(0)
+        )
+        by_lens = cast("Floats", jacobian)[:, :count]  # f, c, k come first
+    else:
+        _, jacobian = cv2.projectPoints(points, _NO_MOTION, _NO_MOTION, intrinsics.K, intrinsics.distortion)
+        by_lens = cast("Floats", jacobian)[:, 6 : 6 + count]  # after rotation and translation
+    return np.asarray(by_lens, dtype=np.float64).reshape(-1, 2, count)
