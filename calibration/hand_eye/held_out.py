@@ -77,11 +77,11 @@ def judge(
         by_theta = A @ terms.flange_derivatives(Ts_base_flange, theta)
         if linear.further is not None:
             by_theta = by_theta + linear.further.by_theta
-            within[:, 12:, 12:] = linear.further.information / reached.variances.pixel
-            gradient[:, 12:] = linear.further.gradient / reached.variances.pixel
+            within[:, 12:, 12:] = linear.further.information / reached.variances.sight
+            gradient[:, 12:] = linear.further.gradient / reached.variances.sight
         D = np.concatenate([D, by_theta], axis=2)
     arm = np.array([reached.variances.translation] * 3 + [reached.variances.rotation] * 3)
-    V = reached.variances.pixel * linear.covariance + A * arm @ np.swapaxes(A, 1, 2)
+    V = reached.variances.sight * linear.covariance + A * arm @ np.swapaxes(A, 1, 2)
     residual = batch.log(seen @ batch.inverses(expected))
     DtW = np.swapaxes(np.linalg.solve(V, D), 1, 2)
     information = np.where(used[:, None, None], DtW @ D + within, 0.0)

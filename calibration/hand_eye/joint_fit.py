@@ -181,7 +181,7 @@ def _advance(views: _Views, point: _Point, model: MixedModel, A: Floats, varianc
     def cost(candidate: _Point) -> float:
         misfit = candidate.evidence.misfit(camera_board(candidate.state, candidate.flanges, views.mount))
         penalty = float(model.prior @ candidate.theta**2) + float(np.sum(batch.log(candidate.state.E) ** 2 / arm))
-        return float(misfit.sum()) / variances.pixel + penalty
+        return float(misfit.sum()) / variances.sight + penalty
 
     before = cost(point)
     scale = 1.0

@@ -5,6 +5,11 @@ corner noise with covariance s^2 C, and by the arm noise with covariance
 V_t = vt A_t A_t^T and V_r = vr A_r A_r^T. The three variances maximise the restricted likelihood
 (Patterson & Thompson, 1971), which does not take the noise for smaller than it is because twelve
 unknowns were fitted to it, by Fisher scoring in the logarithms.
+
+Corners of one view may err together: blurred, unevenly lit, or seen through a lens that is not quite
+the calibrated one, they agree well with each other and still put the board in the wrong place. Where
+that is so, the corner noise has a second level: that at which the views' board poses disagree, apart
+from that at which the corners of single views do.
 """
 
 from __future__ import annotations
@@ -20,13 +25,13 @@ _PRIOR_ARM = (0.5e-3, np.deg2rad(0.1))
 """[m], [rad] What arms are like, from industrial to hobby; decides only when the views say nothing."""
 _PRIOR_SPREAD = 2.0 * np.log(4.0)
 """One standard deviation of the prior, in log variance: a factor 4 in sigma; worth 0.3 observations."""
-_PRIOR_MEAN = 2.0 * np.log(np.array([1.0, *_PRIOR_ARM]))
-_PRIOR_WEIGHT = np.array([0.0, 1.0, 1.0]) / _PRIOR_SPREAD**2
+_PRIOR_MEAN = 2.0 * np.log(np.array([1.0, *_PRIOR_ARM, 1.0]))
+_PRIOR_WEIGHT = np.array([0.0, 1.0, 1.0, 0.0]) / _PRIOR_SPREAD**2
 _FEWEST_DOF = 4.0
 """Of Student's t: its variance, twice that of the normal distribution here, would soon be infinite."""
 _SCORING_STEPS = 4
-_FLOOR = np.array([1e-4, 1e-7, 1e-8])
-"""[px], [m], [rad] Noise below which nothing is taken to be, so that exact data stay solvable."""
+_FLOOR = np.array([1e-4, 1e-7, 1e-8, 1e-4])
+"""[px], [m], [rad], [px] Noise below which nothing is taken to be, so that exact data stay solvable."""
 _LARGEST_STEP = 2.0
 """In log variance, so that a poor start cannot send a variance out of range."""
 
@@ -41,10 +46,22 @@ class Variances:
     """[m^2] per axis of the arm."""
     rotation: float
     """[rad^2] per axis of the arm."""
+    shared: float | None = None
+    """[px^2] at which the board poses of the views disagree, where corners of a view err together; None where they
+    do not, and it is ``pixel``."""
+
+    @property
+    def sight(self) -> float:
+        """[px^2] Of the corners, as far as the board's pose in a view depends on them."""
+        return self.pixel if self.shared is None else self.shared
 
     def as_array(self) -> Floats:
-        """Return the (3,) variances."""
-        return np.array([self.pixel, self.translation, self.rotation])
+        """Return (4,): pixel, translation, rotation, sight."""
+        return np.array([self.pixel, self.translation, self.rotation, self.sight])
+
+    def parts(self) -> Floats:
+        """Return the (3,) factors of the parts of a view's covariance: sight, translation, rotation."""
+        return np.array([self.sight, self.translation, self.rotation])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +73,7 @@ class MixedModel:
     D: Floats
     """(N, 6, 12 + k)"""
     parts: Floats
-    """(3, N, 6, 6) covariance of the noise per unit of pixel, translation and rotation variance."""
+    """(3, N, 6, 6) covariance of the noise per unit of sight, translation and rotation variance."""
     misfit_free: Floats
     """(N,) sums of squares that say nothing about the twelve unknowns, only about pixel noise and further ones."""
     residual_dof: Floats
@@ -72,14 +89,14 @@ class MixedModel:
 
     def solve(self, variances: Variances) -> MixedSolution:
         """Return the generalised least squares solution for given noise levels."""
-        V = np.tensordot(variances.as_array(), self.parts, 1)
+        V = np.tensordot(variances.parts(), self.parts, 1)
         W = batch.inverse(V)
         DtW = np.swapaxes(self.D, 1, 2) @ W
         information = np.sum(DtW @ self.D, axis=0)
         right = np.sum(DtW @ self.observed[:, :, None], axis=0)[:, 0]
         if len(self.prior):
-            information[12:, 12:] += self.within.sum(axis=0) / variances.pixel + np.diag(self.prior)
-            right[12:] += self.within_gradient.sum(axis=0) / variances.pixel - self.prior * self.further
+            information[12:, 12:] += self.within.sum(axis=0) / variances.sight + np.diag(self.prior)
+            right[12:] += self.within_gradient.sum(axis=0) / variances.sight - self.prior * self.further
         theta = np.linalg.solve(information, right)
         return MixedSolution(theta, self.observed - self.D @ theta, V, W, information)
 
@@ -136,17 +153,47 @@ def estimate_variances(model: MixedModel, start: Variances, free: tuple[bool, bo
         start: Levels to start from; those that are not ``free`` stay.
         free: Which of pixel, translation and rotation to estimate.
     """
-    mask = np.array(free)
+    levels = _levels(start, free)
     log_variance = np.log(start.as_array())
     for _ in range(_SCORING_STEPS):
         score, fisher = _score(model, np.exp(log_variance))
         score = score - _PRIOR_WEIGHT * (log_variance - _PRIOR_MEAN)
         fisher = fisher + np.diag(_PRIOR_WEIGHT)
-        step = np.zeros(3)
-        step[mask] = np.linalg.solve(fisher[np.ix_(mask, mask)], score[mask])
+        step = levels @ np.linalg.solve(levels.T @ fisher @ levels, levels.T @ score)
         log_variance = np.maximum(log_variance + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP), 2.0 * np.log(_FLOOR))
-    pixel, translation, rotation = np.exp(log_variance).tolist()
-    return Variances(pixel, translation, rotation)
+    pixel, translation, rotation, sight = np.exp(log_variance).tolist()
+    return Variances(pixel, translation, rotation, None if start.shared is None else sight)
+
+
+def excess_of_sight(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> float:
+    """Return by how many standard deviations the board poses disagree more than the corners of single views do.
+
+    The score test for a level of sight of its own, at the fit without one; the other free levels
+    are taken as estimated.
+    """
+    score, fisher = _score(model, variances.as_array())
+    fisher = fisher + np.diag(_PRIOR_WEIGHT)
+    own, levels = np.array([0.0, 0.0, 0.0, 1.0]), _levels(variances, free)
+    cross = levels.T @ fisher @ own
+    # At the optimum of the other levels their scores are zero but for priors; the step to it takes out the rest.
+    weights = np.linalg.solve(levels.T @ fisher @ levels, cross)
+    spread = float(fisher[3, 3] - cross @ weights)
+    return float(score[3] - weights @ (levels.T @ score)) / np.sqrt(max(spread, 1e-12))
+
+
+def level_spread(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> tuple[Floats, Floats]:
+    """Return the covariance (m, m) of the logarithms of the estimated levels, and what of the four each is (4, m)."""
+    _, fisher = _score(model, variances.as_array())
+    levels = _levels(variances, free)
+    return batch.inverse(levels.T @ (fisher + np.diag(_PRIOR_WEIGHT)) @ levels), levels
+
+
+def _levels(variances: Variances, free: tuple[bool, bool, bool]) -> Floats:
+    """Return (4, m) what each of the m estimated levels is of pixel, translation, rotation and sight."""
+    levels = np.eye(4)
+    if variances.shared is None:
+        levels[3, 0] = 1.0
+    return levels[:, [*free, variances.shared is not None]]
 
 
 def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> Floats:
@@ -158,22 +205,24 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
     """
     solution = model.solve(variances)
     covariance = batch.inverse(solution.information)
-    mask = np.flatnonzero(free)
-    if not len(mask):
+    if not any(free) and variances.shared is None:
         return covariance
-    _, fisher = _score(model, variances.as_array())
-    spread = batch.inverse((fisher + np.diag(_PRIOR_WEIGHT))[np.ix_(mask, mask)])
-    scaled = variances.as_array()[mask, None, None, None] * model.parts[mask]
+    spread, levels = level_spread(model, variances, free)
+    scaled = variances.parts()[:, None, None, None] * model.parts
     WD = solution.W @ model.D
     VWD = scaled @ WD
     # Minus the derivatives of the information by each log variance, and their products.
     P = np.sum(np.swapaxes(WD, 1, 2) @ VWD, axis=1)
     WVWD = solution.W @ VWD
     Q = np.einsum("knap,lnaq->klpq", VWD, WVWD, optimize=True)
-    if free[0] and len(model.prior):
-        within = model.within.sum(axis=0) / variances.pixel
+    if len(model.prior):
+        within = model.within.sum(axis=0) / variances.sight
         P[0, 12:, 12:] += within
         Q[0, 0, 12:, 12:] += within
+    # The corners' scatter about their own board poses, the first of the four levels, weighs nothing by itself.
+    by_level = levels[[3, 1, 2]]
+    P = np.einsum("jk,jpq->kpq", by_level, P)
+    Q = np.einsum("ik,jl,ijpq->klpq", by_level, by_level, Q)
     excess = np.einsum("kl,klpq->pq", spread, Q - np.einsum("kpr,rs,lsq->klpq", P, covariance, P))
     covariance_adjusted = covariance + 2.0 * covariance @ excess @ covariance
     shares = np.einsum("kpq,qr->kpr", P, covariance)
@@ -183,14 +232,16 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
 
 
 def _score(model: MixedModel, variances: Floats) -> tuple[Floats, Floats]:
-    """Return gradient (3,) and expected information (3, 3) of the restricted log likelihood in log variance.
+    """Return gradient (4,) and expected information (4, 4) of the restricted log likelihood in log variance.
+
+    The variances (4,) are those of pixel, translation, rotation and sight.
 
     With P = W - W D (D^T W D + priors)^-1 D^T W: gradient_k = (y^T P V_k P y - tr(P V_k)) / 2 and
     information_kl = tr(P V_k P V_l) / 2, all through (6, 6) blocks.
     """
     solution = model.solve(Variances(*variances.tolist()))
     W = solution.W
-    scaled = variances[:, None, None, None] * model.parts
+    scaled = variances[[3, 1, 2], None, None, None] * model.parts
     WV = W @ scaled
     root = np.linalg.cholesky(batch.inverse(solution.information))
     U = W @ (model.D @ root)
@@ -205,13 +256,14 @@ def _score(model: MixedModel, variances: Floats) -> tuple[Floats, Floats]:
     dof = float(model.residual_dof.sum())
     leftover = float(model.misfit_free.sum())
     if len(model.prior):
-        part = root[12:].T @ (model.within.sum(axis=0) / variances[0]) @ root[12:]
+        part = root[12:].T @ (model.within.sum(axis=0) / variances[3]) @ root[12:]
         G[0] += part
         cross[0, 0] += float(np.trace(part))
         score[0] += 0.5 * float(np.trace(part))
         leftover = model.leftover(solution.theta)
     gram = G.reshape(3, -1)
-    fisher = 0.5 * (traces - 2.0 * cross + gram @ gram.T)
-    score[0] += 0.5 * (leftover / variances[0] - dof)
-    fisher[0, 0] += 0.5 * dof
-    return score, fisher
+    fisher = np.zeros((4, 4))
+    order = np.ix_([3, 1, 2], [3, 1, 2])
+    fisher[order] = 0.5 * (traces - 2.0 * cross + gram @ gram.T)
+    fisher[0, 0] = 0.5 * dof
+    return np.array([0.5 * (leftover / variances[0] - dof), score[1], score[2], score[0]]), fisher
