@@ -1,7 +1,7 @@
 """Synthetic hand-eye calibrations with known truth: what is drawn, the least error possible, and OpenCV's methods.
 
 Every cell: 640x480, f 600, no distortion, a board of 6x4 corners at 30 mm seen from 0.35-0.65 m, tilted
-by up to 40 degrees and turned by up to 45. Noise is per axis, one standard deviation.
+by up to 45 degrees and turned by up to 40. Noise is per axis, one standard deviation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ARMS = {
 }
 _NEAR, _FAR = 0.35, 0.65
 """[m]"""
-_TILT, _ROLL = np.deg2rad(40.0), np.deg2rad(45.0)
+_TILT, _ROLL = np.deg2rad(45.0), np.deg2rad(40.0)
 _MARGIN = 10.0
 """[px] Kept between the board and the border of the picture."""
 
@@ -207,20 +207,38 @@ def information(
     return np.sum(np.swapaxes(D, 1, 2) @ np.linalg.solve(V, D), axis=0)
 
 
+_NOWHERE = Transform.from_translation([1e3, 0.0, 0.0])
+
 Peer = Callable[[Floats, Floats], Transform]
 """From (N, 4, 4) Ts_base_flange (eye to hand) or Ts_flange_base (eye in hand), and Ts_camera_board."""
 
 
 def opencv_methods() -> dict[str, Peer]:
-    """Return every method that this OpenCV has."""
+    """Return every method that this OpenCV has; where one finds nothing, its answer lies a kilometre away."""
     methods: dict[str, Peer] = {}
     if hasattr(cv2, "calibrateHandEye"):
         for name in ("TSAI", "PARK", "HORAUD", "ANDREFF", "DANIILIDIS"):
-            methods[name.capitalize()] = _opencv_hand_eye(getattr(cv2, f"CALIB_HAND_EYE_{name}"))
+            methods[name.capitalize()] = _quiet(_opencv_hand_eye(getattr(cv2, f"CALIB_HAND_EYE_{name}")))
     if hasattr(cv2, "calibrateRobotWorldHandEye"):
         for name in ("SHAH", "LI"):
-            methods[name.capitalize()] = _opencv_robot_world(getattr(cv2, f"CALIB_ROBOT_WORLD_HAND_EYE_{name}"))
+            methods[name.capitalize()] = _quiet(_opencv_robot_world(getattr(cv2, f"CALIB_ROBOT_WORLD_HAND_EYE_{name}")))
     return methods
+
+
+def _quiet(method: Peer) -> Peer:
+    """Return a method that neither logs nor raises."""
+
+    def quiet(arms: Floats, boards: Floats) -> Transform:
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            return method(arms, boards)
+        except cv2.error:
+            return _NOWHERE
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+
+    return quiet
 
 
 def pose_pairs(trial: Trial, lens: CameraIntrinsics = LENS) -> tuple[Floats, Floats]:
@@ -260,7 +278,7 @@ def _transform(R: object, t: object) -> Transform:
     """Return OpenCV's answer as a transform; far away when it is none."""
     rotation = np.asarray(R, dtype=np.float64)
     if not np.isfinite(rotation).all():
-        return Transform.from_translation([1e3, 0.0, 0.0])
+        return _NOWHERE
     u, _, vt = np.linalg.svd(rotation)
     u[:, 2] *= np.linalg.det(u @ vt)
     return Transform.from_parts(u @ vt, np.ravel(np.asarray(t, dtype=np.float64)))
