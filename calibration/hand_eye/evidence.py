@@ -16,6 +16,9 @@ from calibration import batch
 from calibration.lens.projection import project
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 
+_LEAST_TOLD = 1e-8
+"""Share of a direction's effect on the corners that no board pose may explain: below it rounding is all there is."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Further:
@@ -27,6 +30,10 @@ class Further:
     """(N, k, k) about the unknowns from corners that no board pose explains, for unit noise."""
     gradient: Floats
     """(N, k) of the same."""
+    explained: Floats
+    """(N,) sum of squares that each view's own best values of the unknowns would take away [px^2]."""
+    rank: Floats
+    """(N,) how many directions of the unknowns the corners of one view tell about beside its pose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +82,10 @@ class Evidence(Protocol):
         """Return the views where ``keep`` (N,) is true."""
         ...
 
+    def take(self, order: NDArray[np.int_]) -> Evidence:
+        """Return the views in another order."""
+        ...
+
 
 class Corners:
     """Board corners in pixels.
@@ -119,6 +130,11 @@ class Corners:
         """Return the views where ``keep`` (N,) is true."""
         points = keep[self.view]
         return self._with(self.points_board[points], self.points_image[points], self._counts[keep], self.intrinsics)
+
+    def take(self, order: NDArray[np.int_]) -> Corners:
+        """Return the views in another order."""
+        points = np.concatenate([np.flatnonzero(self.view == i) for i in order])
+        return self._with(self.points_board[points], self.points_image[points], self._counts[order], self.intrinsics)
 
     def changed(self, *, points_board: Floats | None = None, intrinsics: CameraIntrinsics | None = None) -> Corners:
         """Return the same pictures with other board points (M, 3) [m] or another lens."""
@@ -168,9 +184,17 @@ class Corners:
         Jt, Kt = np.swapaxes(J, 1, 2), np.swapaxes(K, 1, 2)
         JtK = np.add.reduceat(Jt @ K, self._starts)
         by_theta = covariance @ JtK
-        within = np.add.reduceat(Kt @ K, self._starts) - np.swapaxes(JtK, 1, 2) @ by_theta
+        KtK = np.add.reduceat(Kt @ K, self._starts)
+        within = KtK - np.swapaxes(JtK, 1, 2) @ by_theta
         gradient = np.add.reduceat((Kt @ residual[:, :, None])[:, :, 0], self._starts)
-        return Further(by_theta, within, gradient - np.einsum("nak,na->nk", JtK, twist))
+        gradient = gradient - np.einsum("nak,na->nk", JtK, twist)
+        # In units in which each unknown alone moves the corners by as much.
+        unit = np.sqrt(np.maximum(np.einsum("nkk->nk", KtK), np.finfo(np.float64).tiny))
+        values, vectors = np.linalg.eigh(within / (unit[:, :, None] * unit[:, None, :]))
+        told = values > _LEAST_TOLD
+        along = np.einsum("nkj,nk->nj", vectors, gradient / unit)
+        explained = np.sum(np.where(told, along**2 / np.where(told, values, 1.0), 0.0), axis=1)
+        return Further(by_theta, within, gradient, explained, told.sum(axis=1).astype(np.float64))
 
     def points_camera(self, Ts_camera_board: Floats) -> Floats:
         """Return the (M, 3) board points in the camera frame [m]."""
@@ -198,6 +222,10 @@ class Poses:
     def select(self, keep: NDArray[np.bool_]) -> Poses:
         """Return the views where ``keep`` (N,) is true."""
         return Poses(self._poses[keep], self._right[keep])
+
+    def take(self, order: NDArray[np.int_]) -> Poses:
+        """Return the views in another order."""
+        return Poses(self._poses[order], self._right[order])
 
     def misfit(self, Ts_camera_board: Floats) -> Floats:
         """Return (N,) zeros: a pose has no residual of its own."""

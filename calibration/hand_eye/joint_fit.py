@@ -160,6 +160,8 @@ def _linearise(views: _Views, point: _Point) -> tuple[MixedModel, Linearised, Fl
         residual_dof=point.evidence.residual_dof,
         within=np.zeros((n, k, k)) if seen.further is None else seen.further.information,
         within_gradient=np.zeros((n, k)) if seen.further is None else seen.further.gradient,
+        within_explained=np.zeros(n) if seen.further is None else seen.further.explained,
+        within_rank=np.zeros(n) if seen.further is None else seen.further.rank,
         prior=terms.sigma**-2.0,
         further=point.theta,
     )

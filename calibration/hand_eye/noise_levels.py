@@ -82,6 +82,10 @@ class MixedModel:
     """(N, k, k) information about the further unknowns in those sums, for unit pixel variance."""
     within_gradient: Floats
     """(N, k)"""
+    within_explained: Floats
+    """(N,) what each view's own best values of the further unknowns would take from its sum of squares [px^2]."""
+    within_rank: Floats
+    """(N,) directions of the further unknowns that single views tell about."""
     prior: Floats
     """(k,) one over the variance of each further unknown before any view; 0 where nothing is known."""
     further: Floats
@@ -100,11 +104,16 @@ class MixedModel:
         theta = np.linalg.solve(information, right)
         return MixedSolution(theta, self.observed - self.D @ theta, V, W, information)
 
-    def leftover(self, theta: Floats) -> float:
-        """Return the sum of squares that neither board poses nor the further unknowns in ``theta`` explain [px^2]."""
+    def scattered(self) -> tuple[float, float]:
+        """Return the sum of squares of corners that nothing shared by a view explains [px^2], and its dof."""
+        squares = self.misfit_free.sum() - self.within_explained.sum()
+        return float(squares), float(self.residual_dof.sum() - self.within_rank.sum())
+
+    def disagreement(self, theta: Floats) -> float:
+        """Return the sum of squares of how views disagree about the further unknowns in ``theta`` [px^2]."""
         step = theta[12:]
-        explained = 2.0 * self.within_gradient.sum(axis=0) @ step - step @ self.within.sum(axis=0) @ step
-        return float(self.misfit_free.sum() - explained)
+        taken = 2.0 * self.within_gradient.sum(axis=0) @ step - step @ self.within.sum(axis=0) @ step
+        return float(self.within_explained.sum() - taken)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +142,8 @@ def log_likelihood(model: MixedModel, variances: Variances) -> float:
     solution = model.solve(variances)
     e = solution.residual
     quadratic = float(np.sum((solution.W @ e[:, :, None])[:, :, 0] * e))
-    quadratic += model.leftover(solution.theta) / variances.pixel
+    scattered, dof = model.scattered()
+    quadratic += scattered / variances.pixel + model.disagreement(solution.theta) / variances.sight
     if len(model.prior):
         further = model.further + solution.theta[12:]
         quadratic += float(model.prior @ further**2)
@@ -142,7 +152,8 @@ def log_likelihood(model: MixedModel, variances: Variances) -> float:
     else:
         shared = solution.information
     volumes = float(np.linalg.slogdet(solution.V)[1].sum() + np.linalg.slogdet(shared)[1])
-    return -0.5 * (quadratic + volumes + float(model.residual_dof.sum()) * float(np.log(variances.pixel)))
+    volumes += dof * float(np.log(variances.pixel)) + float(model.within_rank.sum()) * float(np.log(variances.sight))
+    return -0.5 * (quadratic + volumes)
 
 
 def estimate_variances(model: MixedModel, start: Variances, free: tuple[bool, bool, bool]) -> Variances:
@@ -253,17 +264,17 @@ def _score(model: MixedModel, variances: Floats) -> tuple[Floats, Floats]:
     cross = flat @ (W @ VU).reshape(3, -1).T
     traces = np.einsum("knab,lnba->kl", WV, WV)
     score = 0.5 * (np.sum(We * (scaled @ We), axis=(1, 2, 3)) - np.einsum("knaa->k", WV) + np.einsum("kpp->k", G))
-    dof = float(model.residual_dof.sum())
-    leftover = float(model.misfit_free.sum())
+    scattered, dof = model.scattered()
     if len(model.prior):
         part = root[12:].T @ (model.within.sum(axis=0) / variances[3]) @ root[12:]
+        rank = float(model.within_rank.sum())
         G[0] += part
         cross[0, 0] += float(np.trace(part))
-        score[0] += 0.5 * float(np.trace(part))
-        leftover = model.leftover(solution.theta)
+        traces[0, 0] += rank
+        score[0] += 0.5 * (model.disagreement(solution.theta) / variances[3] - rank + float(np.trace(part)))
     gram = G.reshape(3, -1)
     fisher = np.zeros((4, 4))
     order = np.ix_([3, 1, 2], [3, 1, 2])
     fisher[order] = 0.5 * (traces - 2.0 * cross + gram @ gram.T)
     fisher[0, 0] = 0.5 * dof
-    return np.array([0.5 * (leftover / variances[0] - dof), score[1], score[2], score[0]]), fisher
+    return np.array([0.5 * (scattered / variances[0] - dof), score[1], score[2], score[0]]), fisher
