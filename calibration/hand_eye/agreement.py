@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, f
 
 from calibration.hand_eye import checks
+from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.chain import ChainState, arm_poses, camera_board
 from calibration.hand_eye.closed_form import consensus, discrepancies
 from calibration.hand_eye.evidence import Evidence
@@ -39,6 +41,22 @@ _POOR_SIGMA = 10e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Settled:
+    """A fit, and the views that agree with it."""
+
+    reached: JointFit
+    verdicts: Verdicts
+    used: NDArray[np.bool_]
+    """(N,) views in the fit."""
+    usable: NDArray[np.bool_]
+    """(N,) views that could have been."""
+    unsharp: NDArray[np.bool_]
+    """(N,) views whose corners scatter far more than in others."""
+    warnings: tuple[str, ...]
+    """About the motion."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Problem:
     """Views made ready for the fit."""
 
@@ -56,11 +74,16 @@ class Problem:
     terms: TermStack = NO_TERMS
     """Further unknowns, for all views."""
 
-    def solve(self, excluded: dict[int, str]) -> HandEyeResult:
-        """Fit without the views in ``excluded`` (index: reason) and those that contradict the rest.
+    def settle(self, excluded: Mapping[int, Remark], *, least_agreeing: float = _LEAST_AGREEING) -> Settled:
+        """Fit without the views in ``excluded`` and those that contradict the rest.
+
+        Args:
+            excluded: Views that take no part.
+            least_agreeing: Share of the views that must agree.
 
         Raises:
-            CalibrationError: Too few views, too little motion, or no agreement among the views.
+            CalibrationError: Too few views, too little motion, or no agreement among the views: then its facts
+                hold ``agreeing`` or ``arm_noise``.
         """
         usable = np.array([i not in excluded for i in range(len(self.names))], dtype=bool)
         checks.check_units(self.flanges)
@@ -68,8 +91,8 @@ class Problem:
         X, Y, agree = self._start(usable)
         used = usable.copy()
         used[usable] = agree | (len(agree) < _FEWEST_TO_JUDGE)
-        self._check_agreement(used, usable)
-        reached, verdicts, used = self._settle(used, usable, X, Y)
+        self._check_agreement(used, usable, least_agreeing)
+        reached, verdicts, used = self._settle(used, usable, X, Y, least_agreeing)
         arm = float(np.sqrt(reached.variances.translation))
         if arm > _LARGEST_ARM:
             raise CalibrationError(
@@ -80,12 +103,20 @@ class Problem:
             )
         if (used != usable).any():
             warnings = checks.check_motion(self.flanges[used])
-        return self._result(reached, verdicts, used, excluded, warnings)
+        return Settled(
+            reached=reached,
+            verdicts=verdicts,
+            used=used,
+            usable=usable,
+            unsharp=_unsharp(verdicts, used),
+            warnings=tuple(warnings),
+        )
 
     def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
         candidates = self.candidates[usable]
-        arms = arm_poses(self.flanges[usable], self.mount)
+        terms = self.terms.select(usable)
+        arms = arm_poses(terms.flanges(self.flanges[usable], np.zeros(terms.count)), self.mount)
         X, Y, agree = consensus(arms, candidates[:, 0], self.rng)
         distance = np.stack([discrepancies(arms, candidates[:, k], X, Y) for k in range(candidates.shape[1])])
         nearest = np.argmin(np.where(np.isfinite(distance), distance, np.inf), axis=0)
@@ -94,7 +125,12 @@ class Problem:
         return X, Y, agree
 
     def _settle(
-        self, used: NDArray[np.bool_], usable: NDArray[np.bool_], X: Floats, Y: Floats
+        self,
+        used: NDArray[np.bool_],
+        usable: NDArray[np.bool_],
+        X: Floats,
+        Y: Floats,
+        least_agreeing: float,
     ) -> tuple[JointFit, Verdicts, NDArray[np.bool_]]:
         """Fit and judge every view by the others, until the set of used views stands."""
         variances, theta = self.start, np.zeros(self.terms.count)
@@ -127,7 +163,7 @@ class Problem:
             if proposal.tobytes() in tried:
                 return reached, verdicts, used
             used = proposal
-            self._check_agreement(used, usable)
+            self._check_agreement(used, usable, least_agreeing)
 
     def _contradicts(self, verdicts: Verdicts, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which views (N,) do not belong; views nothing can be said about do."""
@@ -140,12 +176,10 @@ class Problem:
             limit = scale * float(chi2.isf(_OUTLIER_PROBABILITY, 6))
         if used.sum() < _FEWEST_TO_JUDGE:
             return ~used
-        scatter = verdicts.scatter
-        blurred = scatter > max(_BLURRED_FLOOR, _BLURRED_RATIO * _median(scatter[used]))
-        return (verdicts.chi_square > limit) | blurred
+        return (verdicts.chi_square > limit) | _unsharp(verdicts, used)
 
-    def _check_agreement(self, used: NDArray[np.bool_], usable: NDArray[np.bool_]) -> None:
-        if used.sum() < max(checks.MIN_VIEWS, _LEAST_AGREEING * usable.sum()):
+    def _check_agreement(self, used: NDArray[np.bool_], usable: NDArray[np.bool_], least: float) -> None:
+        if used.sum() < max(checks.MIN_VIEWS, least * usable.sum()):
             raise CalibrationError(
                 f"Only {int(used.sum())} of {int(usable.sum())} views agree with each other.",
                 "Check that pictures and poses are paired, that the board sat firmly, the board's dimensions, "
@@ -154,17 +188,22 @@ class Problem:
             )
         checks.check_motion(self.flanges[used])
 
-    def _result(
-        self,
-        reached: JointFit,
-        verdicts: Verdicts,
-        used: NDArray[np.bool_],
-        excluded: dict[int, str],
-        warnings: list[str],
-    ) -> HandEyeResult:
-        reports = self._reports(verdicts, used, excluded)
+    def result(self, settled: Settled, remarks: Mapping[int, Remark]) -> HandEyeResult:
+        """Return what is to be told of a fit.
+
+        Args:
+            settled: The fit.
+            remarks: What was found about single views.
+        """
+        reached, verdicts, used = settled.reached, settled.verdicts, settled.used
+        reports = self._reports(verdicts, used, remarks)
         covariance = adjusted_covariance(reached.model, reached.variances, self.free)
         left_out = [f"View {report.name} was left out: it {report.reason}." for report in reports if report.reason]
+        mended = [
+            f"View {report.name} was mended: {report.repair}."
+            for report in reports
+            if report.repair and report.cause is not Cause.PLANAR_FLIP
+        ]
         doubts = self._doubts(covariance, verdicts, used)
         terms = self.terms.select(used)
         evidence = terms.evidence(self.evidence.select(used), reached.theta)
@@ -187,29 +226,36 @@ class Problem:
             views=reports,
             pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
             chain_rms=float(np.sqrt(chain.sum() / corners)),
-            warnings=(*warnings, *left_out, *doubts),
+            warnings=(*settled.warnings, *mended, *left_out, *doubts),
             terms=self.terms.estimates(reached.theta, _symmetric(covariance[12:, 12:])),
             log_likelihood=reached.log_likelihood,
         )
 
-    def _reports(self, verdicts: Verdicts, used: NDArray[np.bool_], excluded: dict[int, str]) -> tuple[ViewReport, ...]:
+    def _reports(
+        self, verdicts: Verdicts, used: NDArray[np.bool_], remarks: Mapping[int, Remark]
+    ) -> tuple[ViewReport, ...]:
         """Return what is to be said of each view."""
         reports: list[ViewReport] = []
         for i, name in enumerate(self.names):
             position, angle = float(verdicts.position[i]), float(verdicts.rotation[i])
-            contradiction = (
-                f"contradicts the other views by {position * 1e3:.1f} mm and {np.rad2deg(angle):.2f} deg"
-                f" (corners scatter by {verdicts.scatter[i]:.2f} px)"
-            )
+            remark = remarks.get(i)
+            if remark is None and not used[i]:
+                remark = Remark(cause=Cause.UNEXPLAINED, reason="nothing that was tried explains it", contradicts=True)
+            reason = remark.reason if remark is not None and not used[i] else ""
+            if reason and remark is not None and remark.contradicts:
+                by = f"{position * 1e3:.1f} mm and {np.rad2deg(angle):.2f} deg"
+                reason = f"contradicts the other views by {by}: {reason}"
             reports.append(
                 ViewReport(
                     name=name,
                     used=bool(used[i]),
-                    reason="" if used[i] else excluded.get(i, contradiction),
+                    reason=reason,
                     chi_square=float(verdicts.chi_square[i]),
                     pixel_rms=float(verdicts.pixel_rms[i]),
                     position_error=position,
                     rotation_error=angle,
+                    cause=None if remark is None else remark.cause,
+                    repair=remark.repair if remark is not None and used[i] else "",
                 )
             )
         return tuple(reports)
@@ -225,6 +271,11 @@ class Problem:
             cause = f"The views scatter {np.sqrt(agreement):.1f} times as much as the given noise levels explain"
             doubts.append(f"{cause}: the stated uncertainty is too small.")
         return doubts
+
+
+def _unsharp(verdicts: Verdicts, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which views' (N,) corners scatter far more than those of the ``used`` ones."""
+    return verdicts.scatter > max(_BLURRED_FLOOR, _BLURRED_RATIO * _median(verdicts.scatter[used]))
 
 
 def _median(values: Floats) -> float:

@@ -14,11 +14,13 @@ from numpy.typing import ArrayLike
 from calibration.hand_eye import checks
 from calibration.hand_eye.agreement import Problem
 from calibration.hand_eye.board_pose import all_board_poses
+from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.chain import arm_poses
 from calibration.hand_eye.closed_form import both, discrepancies
 from calibration.hand_eye.corners import better_corners, without_misread
 from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.noise_levels import Variances
+from calibration.hand_eye.repairs import solve_with_reasons
 from calibration.hand_eye.terms import Term, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from vision_ik.errors import CalibrationError
@@ -26,7 +28,8 @@ from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, CameraIntrinsics, Floats
 
-_REPEATED = "repeats an earlier view"
+_REPEATED = Remark(cause=Cause.DUPLICATE, reason="repeats an earlier view")
+_NO_POSE = Remark(cause=Cause.NO_POSE, reason="has corners that no pose of the board explains")
 _START_ARM = ArmNoise(translation=0.5e-3, rotation=float(np.deg2rad(0.1)))
 """Where the estimate of the noise levels starts; the end does not depend on it."""
 _START_PIXEL = 0.3
@@ -77,7 +80,7 @@ def calibrate_hand_eye(
         detections = better_corners(detections, board, intrinsics)
     seen = all_board_poses(detections, intrinsics)
     for i in np.flatnonzero(~np.isfinite(seen[:, 0]).all(axis=(1, 2))).tolist():
-        excluded[i] = "no pose of the board explains its corners"
+        excluded[i] = _NO_POSE
     problem = Problem(
         flanges=flanges,
         mount=mount,
@@ -89,7 +92,7 @@ def calibrate_hand_eye(
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
     )
-    return problem.solve(excluded)
+    return solve_with_reasons(problem, excluded, [view.twist for view in views])
 
 
 def calibrate_hand_eye_poses(
@@ -136,7 +139,7 @@ def calibrate_hand_eye_poses(
         free=(False, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
     )
-    return problem.solve(dict.fromkeys(checks.duplicates(flanges, [None] * len(flanges)), _REPEATED))
+    return solve_with_reasons(problem, dict.fromkeys(checks.duplicates(flanges, [None] * len(flanges)), _REPEATED))
 
 
 def closed_form_hand_eye(

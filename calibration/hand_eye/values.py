@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.hand_eye.causes import Cause
 from calibration.hand_eye.terms import TermEstimate
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform, TransformLike, as_transform
@@ -68,6 +69,10 @@ class ViewReport:
     """[m] Board centre: seen against predicted from all other views (NaN with fewer than 4 views)."""
     rotation_error: float
     """[rad] Same, for the board's orientation."""
+    cause: Cause | None = None
+    """What was wrong with it; None when nothing was."""
+    repair: str = ""
+    """What was done so that it could be used; empty when nothing was, or when it did not help."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

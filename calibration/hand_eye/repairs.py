@@ -1,0 +1,329 @@
+"""Views that contradict the rest are explained, mended where the cause says how, and judged again.
+
+A repair stands only if the view then agrees with all others at the noise found without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration import batch
+from calibration.hand_eye.agreement import Problem, Settled
+from calibration.hand_eye.causes import Case, Cause, Explanation, Remark, symmetries
+from calibration.hand_eye.causes_moved import Displacement, find_displacements, moved_term
+from calibration.hand_eye.causes_scoring import Calibrated
+from calibration.hand_eye.causes_set import SetFault, find_set_fault
+from calibration.hand_eye.causes_views import explain_views
+from calibration.hand_eye.evidence import Corners
+from calibration.hand_eye.held_out import nearest
+from calibration.hand_eye.terms import TermStack
+from calibration.hand_eye.values import HandEyeResult
+from vision_ik.errors import CalibrationError
+from vision_ik.transforms import Transform
+from vision_ik.types import Floats
+
+_FEWEST_MOVED = 3
+"""Views that must share a displacement before they are fitted with it: six unknowns eat one view."""
+_LEAST_HOLD = 0.25
+"""Share of the views that must agree for the others to be explained by them ..."""
+_FEWEST_HOLD = 5
+"""... and their number."""
+_LEAST_MENDED = 0.6
+"""Share that must agree in the end where fewer than half did at first."""
+_WORSE = 2.0
+"""A repair that raises the arm's noise by more than this explains nothing."""
+_DOUBTED = (4e-3, float(np.deg2rad(0.8)))
+"""[m], [rad] Noise of the arm from which the set as a whole is doubted ..."""
+_FEW = 0.75
+"""... or share of views that agree below which it is."""
+_FLIPPED = float(np.deg2rad(5.0))
+"""Angle between two tilts of a board from which taking the second is worth a word."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Mended:
+    """A problem after repairs."""
+
+    problem: Problem
+    pictures: NDArray[np.int_]
+    """(N,) which picture is paired with each pose."""
+    excluded: dict[int, Remark]
+    """By place of the pose."""
+    repaired: dict[int, Remark]
+    """By place of the pose."""
+
+
+def solve_with_reasons(
+    problem: Problem, excluded: dict[int, Remark], twists: Sequence[Floats | None] | None = None
+) -> HandEyeResult:
+    """Solve, name what is wrong with views that contradict the rest, mend what can be, and solve again.
+
+    Args:
+        problem: The views.
+        excluded: Views that take no part, and why.
+        twists: Speed of the flange (6,) in each view, where known.
+
+    Raises:
+        CalibrationError: Too few views or too little motion; or no agreement, with the likeliest reason.
+    """
+    speeds = list(twists) if twists is not None else [None] * len(problem.names)
+    try:
+        settled = problem.settle(excluded)
+    except CalibrationError as refusal:
+        if not {"agreeing", "arm_noise"} & refusal.facts.keys():
+            raise
+        return _rescued(problem, excluded, speeds, refusal)
+    result = _with_repairs(problem, excluded, speeds, settled)
+    noise = result.arm_sigma
+    doubted = noise.translation > _DOUBTED[0] or noise.rotation > _DOUBTED[1]
+    if doubted or result.used_views < _FEW * settled.usable.sum():
+        fault = _set_fault(problem, excluded)
+        if fault is not None:
+            return _without_fault(problem, excluded, speeds, fault)
+    return result
+
+
+def _rescued(
+    problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], refusal: CalibrationError
+) -> HandEyeResult:
+    """Look for a fault of the set, then for a few views that agree and explain the others.
+
+    Raises:
+        CalibrationError: The fault by name, or the first refusal.
+    """
+    fault = _set_fault(problem, excluded)
+    if fault is not None:
+        return _without_fault(problem, excluded, twists, fault)
+    usable = len(problem.names) - len(excluded)
+    try:
+        settled = problem.settle(excluded, least_agreeing=max(_LEAST_HOLD, _FEWEST_HOLD / max(usable, 1)))
+        result = _with_repairs(problem, excluded, twists, settled)
+    except CalibrationError as error:
+        raise refusal from error
+    if result.used_views < _LEAST_MENDED * usable:
+        raise refusal
+    return result
+
+
+def _set_fault(problem: Problem, excluded: dict[int, Remark]) -> SetFault | None:
+    boards = problem.candidates[:, 0].copy()
+    boards[list(excluded)] = np.nan
+    return find_set_fault(problem.flanges, boards, problem.mount, np.random.default_rng(len(boards)))
+
+
+def _without_fault(
+    problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], fault: SetFault
+) -> HandEyeResult:
+    """Solve with pictures and poses paired anew.
+
+    Raises:
+        CalibrationError: The fault is not one of pairing, or the views do not agree either way.
+    """
+    if fault.pictures is None:
+        raise fault.error
+    pictures = fault.pictures
+    shifted = Remark(cause=Cause.PAIRING_SHIFTED, reason="has no partner once pictures and poses are in step")
+    missing = {int(j): shifted for j in np.flatnonzero(pictures < 0)}
+    spare = np.setdiff1d(np.arange(len(pictures)), pictures)
+    pictures = pictures.copy()
+    pictures[pictures < 0] = spare
+    moved = {int(j): excluded[int(i)] for j, i in enumerate(pictures) if int(i) in excluded}
+    paired = _paired(problem, pictures)
+    try:
+        settled = paired.settle(missing | moved)
+    except CalibrationError as error:
+        raise fault.error from error
+    words = "paired with the pose of view {}"
+    repaired = {
+        int(j): Remark(cause=Cause.PAIRING_SHIFTED, repair=words.format(problem.names[j]))
+        for j, i in enumerate(pictures)
+        if i != j and j not in missing
+    }
+    result = paired.result(settled, _remarks(paired, settled, missing | moved, {}) | repaired | missing | moved)
+    told = [text for text in result.warnings if "was mended" not in text]
+    return _by_picture(replace(result, warnings=(f"{fault.error.cause} They were paired anew.", *told)), pictures)
+
+
+def _with_repairs(
+    problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], settled: Settled
+) -> HandEyeResult:
+    """Explain and mend the views that ``settled`` leaves out; the result is that of the better fit."""
+    case = _case(problem, settled, twists)
+    if not case.accused:
+        return problem.result(settled, excluded | _flips(problem, settled))
+    explained, displaced = _explained(case, settled)
+    reasons = excluded | {i: _reason(e) for i, e in explained.items()}
+    mended = _mend(problem, case, explained, displaced, reasons)
+    if mended is not None:
+        try:
+            after = mended.problem.settle(mended.excluded)
+        except CalibrationError:
+            after = None
+        if after is not None and _stands(settled, after):
+            again, _ = _explained(_case(mended.problem, after, twists), after)
+            remarks = _flips(mended.problem, after) | {i: _reason(e) for i, e in again.items()} | mended.excluded
+            for i, remark in mended.repaired.items():
+                remarks[i] = remark if after.used[i] else replace(remark, repair="")
+            return _by_picture(mended.problem.result(after, remarks), mended.pictures)
+    return problem.result(settled, reasons | _flips(problem, settled))
+
+
+def _stands(before: Settled, after: Settled) -> bool:
+    """Return whether repairs brought views back that agree as well as the others."""
+    noise = np.sqrt([after.reached.variances.translation, after.reached.variances.rotation])
+    limit = _WORSE * np.sqrt([before.reached.variances.translation, before.reached.variances.rotation])
+    # The least noise that is told apart at all.
+    return bool(after.used.sum() > before.used.sum() and (noise <= np.maximum(limit, (1e-4, 1e-4))).all())
+
+
+def _explained(case: Case, settled: Settled) -> tuple[dict[int, Explanation], list[Displacement]]:
+    explained = explain_views(case)
+    displaced = find_displacements(case, explained)
+    for found in displaced:
+        for i in found.views:
+            explained[i] = Explanation(cause=found.cause, sentence=found.sentence(case), odds=found.odds)
+    for i in case.accused:
+        if i not in explained and settled.unsharp[i]:
+            scatter = settled.verdicts.scatter
+            typical = float(np.median(scatter[settled.used]))
+            words = (
+                f"its corners scatter by {scatter[i]:.2f} px, those of the others by {typical:.2f} px: blur, or misread"
+            )
+            explained[i] = Explanation(cause=Cause.CORNERS_UNSHARP, sentence=words, odds=0.0)
+    return explained, displaced
+
+
+def _reason(explanation: Explanation) -> Remark:
+    return Remark(cause=explanation.cause, reason=explanation.sentence, contradicts=True)
+
+
+def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Case:
+    """Return what is known of the views that a fit left out."""
+    reached = settled.reached
+    evidence = problem.terms.evidence(problem.evidence, reached.theta)
+    seen = problem.candidates.copy()
+    spread = np.full((*seen.shape[:2], 6, 6), np.nan)
+    for k in range(seen.shape[1]):
+        known = np.isfinite(seen[:, k]).all(axis=(1, 2))
+        if known.any():
+            near = evidence.select(known).linearise(seen[known, k])
+            seen[known, k] = batch.exp(near.twist) @ seen[known, k]
+            spread[known, k] = near.covariance
+    measure = Calibrated(
+        X=reached.state.X,
+        Y=reached.state.Y,
+        covariance=reached.covariance[:12, :12],
+        variances=reached.variances,
+        mount=problem.mount,
+    )
+    return Case(
+        measure=measure,
+        seen=seen,
+        spread=spread,
+        flanges=problem.terms.flanges(problem.flanges, reached.theta),
+        twists=twists,
+        turns=symmetries(evidence.points_board) if isinstance(evidence, Corners) else [],
+        accused=np.flatnonzero(settled.usable & ~settled.used).tolist(),
+        names=problem.names,
+    )
+
+
+def _mend(
+    problem: Problem,
+    case: Case,
+    explained: dict[int, Explanation],
+    displaced: list[Displacement],
+    reasons: dict[int, Remark],
+) -> _Mended | None:
+    """Return the problem with all repairs made that the explanations offer; None without any."""
+    repairs = {i: e.repair for i, e in explained.items() if e.repair is not None}
+    displaced = [found for found in displaced if len(found.views) >= _FEWEST_MOVED]
+    if not repairs and not displaced:
+        return None
+    pictures = np.arange(case.count)
+    partners = {i: repair.partner for i, repair in repairs.items() if repair.partner is not None}
+    homeless = [p for p in set(partners.values()) if p not in partners]
+    empty = [i for i in partners if i not in partners.values()]
+    for i, j in partners.items():
+        pictures[j] = i
+    # A picture whose pose went to another one stands at a pose that is left over, and takes no part.
+    for p, j in zip(homeless, empty, strict=True):
+        pictures[j] = p
+    repaired = {
+        partners.get(i, i): Remark(cause=explained[i].cause, repair=f"{repair.words} ({explained[i].sentence})")
+        for i, repair in repairs.items()
+    }
+    turned = _turned(problem, {i: r.turn for i, r in repairs.items() if r.turn is not None})
+    mended = _paired(turned, pictures)
+    excluded: dict[int, Remark] = {}
+    for j, i in enumerate(pictures.tolist()):
+        if i in reasons and (j != i or (i not in repairs and i not in case.accused)) and j not in repaired:
+            excluded[j] = reasons[i]
+        elif j != i and j not in repaired:
+            excluded[j] = Remark(cause=Cause.UNEXPLAINED, reason="no pose is left for its picture")
+    for found in displaced:
+        members = np.isin(np.arange(case.count), found.views)
+        term = moved_term(case, found, members)
+        mended = replace(mended, terms=TermStack([*mended.terms.terms, term]))
+        words = f"fitted with six more unknowns ({found.sentence(case)})"
+        repaired |= {i: Remark(cause=found.cause, repair=words) for i in found.views}
+    return _Mended(problem=mended, pictures=pictures, excluded=excluded, repaired=repaired)
+
+
+def _paired(problem: Problem, pictures: NDArray[np.int_]) -> Problem:
+    """Return the problem with picture ``pictures[j]`` at pose j."""
+    if np.array_equal(pictures, np.arange(len(pictures))):
+        return problem
+    return replace(
+        problem,
+        names=[problem.names[i] for i in pictures],
+        evidence=problem.evidence.take(pictures),
+        candidates=problem.candidates[pictures],
+    )
+
+
+def _turned(problem: Problem, turns: dict[int, Floats]) -> Problem:
+    """Return the problem with the corners of some views counted from elsewhere."""
+    evidence = problem.evidence
+    if not turns or not isinstance(evidence, Corners):
+        return problem
+    points, candidates = evidence.points_board.copy(), problem.candidates.copy()
+    for i, G in turns.items():
+        own = evidence.view == i
+        points[own] = points[own] @ G[:3, :3].T + G[:3, 3]
+        candidates[i] = candidates[i] @ np.linalg.inv(G)
+    return replace(problem, evidence=evidence.changed(points_board=points), candidates=candidates)
+
+
+def _remarks(
+    problem: Problem, settled: Settled, excluded: dict[int, Remark], twists: dict[int, Floats]
+) -> dict[int, Remark]:
+    speeds = [twists.get(i) for i in range(len(problem.names))]
+    explained, _ = _explained(_case(problem, settled, speeds), settled)
+    return _flips(problem, settled) | {i: _reason(e) for i, e in explained.items() if i not in excluded}
+
+
+def _flips(problem: Problem, settled: Settled) -> dict[int, Remark]:
+    """Return a word for each used view of which the less likely of two tilts was the right one."""
+    if problem.candidates.shape[1] < 2:
+        return {}
+    posed = np.isfinite(problem.candidates).all(axis=(1, 2, 3)) & settled.used
+    found: dict[int, Remark] = {}
+    case = _case(problem, settled, [None] * len(problem.names))
+    predicted, _, _ = case.measure.errors(case.seen[:, 0], np.zeros((case.count, 6, 6)), case.flanges)
+    taken = nearest(problem.candidates, predicted)
+    for i in np.flatnonzero(posed).tolist():
+        _, angle = Transform(taken[i]).distance_to(Transform(problem.candidates[i, 0]))
+        if angle > _FLIPPED:
+            words = "the other of the two tilts that its corners allow was taken"
+            found[i] = Remark(cause=Cause.PLANAR_FLIP, repair=words)
+    return found
+
+
+def _by_picture(result: HandEyeResult, pictures: NDArray[np.int_]) -> HandEyeResult:
+    """Return the result with its views in the order of the pictures."""
+    return replace(result, views=tuple(result.views[j] for j in np.argsort(pictures)))
