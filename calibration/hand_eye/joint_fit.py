@@ -136,6 +136,14 @@ def fit(
     return JointFit(point.state, point.theta, variances, model, model.solve(variances), seen.misfit)
 
 
+def linearised(
+    evidence: Evidence, Ts_base_flange: Floats, mount: Mount, *, state: ChainState, terms: TermStack, theta: Floats
+) -> MixedModel:
+    """Return the model of the views around a state (N arm errors) and values (k,) of the terms' unknowns."""
+    views = _Views(evidence, Ts_base_flange, mount, terms)
+    return _linearise(views, views.at(state, theta))[0]
+
+
 def _linearise(views: _Views, point: _Point) -> tuple[MixedModel, Linearised, Floats]:
     """Return the mixed model around ``point``, with the arm errors as noise, and their derivatives (N, 6, 6)."""
     state, terms = point.state, views.terms

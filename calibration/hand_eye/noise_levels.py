@@ -219,10 +219,41 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
     if not any(free) and variances.shared is None:
         return covariance
     spread, levels = level_spread(model, variances, free)
+    P, Q = _information_by_level(model, variances, solution, levels)
+    excess = np.einsum("kl,klpq->pq", spread, Q - np.einsum("kpr,rs,lsq->klpq", P, covariance, P))
+    covariance_adjusted = covariance + 2.0 * covariance @ excess @ covariance
+    shares = np.einsum("kpq,qr->kpr", P, covariance)
+    relative = np.einsum("kl,kpq,lqp->", spread, shares, shares) / len(covariance)
+    dof = max(2.0 / relative, _FEWEST_DOF)
+    return covariance_adjusted * dof / (dof - 2.0)
+
+
+def degrees_of_freedom(
+    model: MixedModel, variances: Variances, free: tuple[bool, bool, bool], unknowns: slice
+) -> float:
+    """Return of how many views' worth the noise is known that some unknowns are judged by (Satterthwaite, 1946).
+
+    Infinite where the levels were given.
+    """
+    if not any(free) and variances.shared is None:
+        return float("inf")
+    solution = model.solve(variances)
+    covariance = batch.inverse(solution.information)
+    spread, levels = level_spread(model, variances, free)
+    P, _ = _information_by_level(model, variances, solution, levels)
+    root = np.linalg.inv(np.linalg.cholesky(covariance[unknowns, unknowns])) @ covariance[unknowns]
+    shares = root @ P @ root.T
+    relative = float(np.einsum("kl,kpq,lqp->", spread, shares, shares)) / len(root)
+    return 2.0 / max(relative, 1e-9)
+
+
+def _information_by_level(
+    model: MixedModel, variances: Variances, solution: MixedSolution, levels: Floats
+) -> tuple[Floats, Floats]:
+    """Return minus the derivatives of the information by each log level (m, p, p), and their products (m, m, p, p)."""
     scaled = variances.parts()[:, None, None, None] * model.parts
     WD = solution.W @ model.D
     VWD = scaled @ WD
-    # Minus the derivatives of the information by each log variance, and their products.
     P = np.sum(np.swapaxes(WD, 1, 2) @ VWD, axis=1)
     WVWD = solution.W @ VWD
     Q = np.einsum("knap,lnaq->klpq", VWD, WVWD, optimize=True)
@@ -232,14 +263,7 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
         Q[0, 0, 12:, 12:] += within
     # The corners' scatter about their own board poses, the first of the four levels, weighs nothing by itself.
     by_level = levels[[3, 1, 2]]
-    P = np.einsum("jk,jpq->kpq", by_level, P)
-    Q = np.einsum("ik,jl,ijpq->klpq", by_level, by_level, Q)
-    excess = np.einsum("kl,klpq->pq", spread, Q - np.einsum("kpr,rs,lsq->klpq", P, covariance, P))
-    covariance_adjusted = covariance + 2.0 * covariance @ excess @ covariance
-    shares = np.einsum("kpq,qr->kpr", P, covariance)
-    relative = np.einsum("kl,kpq,lqp->", spread, shares, shares) / len(covariance)
-    dof = max(2.0 / relative, _FEWEST_DOF)
-    return covariance_adjusted * dof / (dof - 2.0)
+    return np.einsum("jk,jpq->kpq", by_level, P), np.einsum("ik,jl,ijpq->klpq", by_level, by_level, Q, optimize=True)
 
 
 def _score(model: MixedModel, variances: Floats) -> tuple[Floats, Floats]:
