@@ -14,6 +14,8 @@ from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 
 _REFINEMENTS = 6
 """Gauss-Newton steps from the PnP start; two or three suffice."""
+_STANDSTILL = 1e-9
+"""Relative gain below which a pose stands still: a step of 1e-4 of its uncertainty."""
 
 
 def board_poses(detection: BoardDetection, intrinsics: CameraIntrinsics) -> Floats:
@@ -61,15 +63,27 @@ def refine(corners: Corners, Ts_camera_board: Floats) -> tuple[Floats, Floats]:
         The (N, 4, 4) poses and their (N,) sums of squares [px^2], infinite where it failed.
     """
     poses = Ts_camera_board
-    misfit = corners.misfit(poses)
+    seen = corners.linearise(poses)
+    misfit, step = _ahead(corners, poses, seen.misfit), seen.twist
     for _ in range(_REFINEMENTS):
-        step = corners.linearise(poses).twist
         moved = batch.exp(np.nan_to_num(step)) @ poses
-        moved_misfit = corners.misfit(moved)
+        seen = corners.linearise(moved)
+        moved_misfit = _ahead(corners, moved, seen.misfit)
         better = moved_misfit < misfit
+        # Half the way where the whole one overshoots.
+        step = np.where(better[:, None], seen.twist, 0.5 * step)
+        gained = misfit - np.where(better, moved_misfit, misfit)
         poses = np.where(better[:, None, None], moved, poses)
         misfit = np.where(better, moved_misfit, misfit)
+        if (gained <= _STANDSTILL * misfit).all():
+            break
     return poses, misfit
+
+
+def _ahead(corners: Corners, poses: Floats, misfit: Floats) -> Floats:
+    """Return ``misfit`` (N,), infinite where a corner lies behind the camera or nothing is known."""
+    ahead = np.minimum.reduceat(corners.points_camera(poses)[:, 2], corners.starts) > 0
+    return np.where(ahead & np.isfinite(misfit), misfit, np.inf)
 
 
 def _matrix(rotation: object, translation: object) -> Floats:

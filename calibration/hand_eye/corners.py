@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.hand_eye.board_pose import board_poses
+from calibration.hand_eye.board_pose import all_board_poses
+from calibration.hand_eye.evidence import Corners
 from calibration.lens.projection import project
 from vision_ik.types import Board, BoardDetection, CameraIntrinsics, CharucoBoard, Floats
 
@@ -21,20 +22,34 @@ _MISREAD = 5.0
 _MISREAD_FLOOR = 0.5
 """[px] ... if it is at least this far off."""
 _ROUNDS = 3
+_AHEAD = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+"""Some pose in front of the camera."""
 _CLEARLY_BETTER = 0.75
 """Typical distance of chess corners over that of marker corners from which the latter are left out."""
 
 
 def without_misread(detection: BoardDetection, intrinsics: CameraIntrinsics) -> BoardDetection:
     """Return a view without the corners that lie far from where the others put them."""
+    return all_without_misread([detection], intrinsics)[0]
+
+
+def all_without_misread(detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics) -> list[BoardDetection]:
+    """Return every view without the corners that lie far from where the others of the view put them."""
+    cleaned = list(detections)
+    doubtful = list(range(len(cleaned)))
     for _ in range(_ROUNDS):
-        distance = _distances(detection, intrinsics)
-        limit = max(_MISREAD_FLOOR, _MISREAD * float(np.median(distance)))
-        good = distance <= limit
-        if good.all() or not _enough(detection.points_board[good]):
+        distances = _distances([cleaned[i] for i in doubtful], intrinsics)
+        again: list[int] = []
+        for i, distance in zip(doubtful, distances, strict=True):
+            limit = max(_MISREAD_FLOOR, _MISREAD * float(np.median(distance)))
+            good = distance <= limit
+            if not good.all() and _enough(cleaned[i].points_board[good]):
+                cleaned[i] = keep_points(cleaned[i], good)
+                again.append(i)
+        if not again:
             break
-        detection = keep_points(detection, good)
-    return detection
+        doubtful = again
+    return cleaned
 
 
 def keep_points(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
@@ -73,7 +88,7 @@ def better_corners(
     if not isinstance(board, CharucoBoard):
         return list(detections)
     chess = [_chess(detection, board) for detection in detections]
-    distances = [_distances(detection, intrinsics) for detection in detections]
+    distances = _distances(detections, intrinsics)
     of_chess = np.concatenate([d[c] for d, c in zip(distances, chess, strict=True)])
     of_markers = np.concatenate([d[~c] for d, c in zip(distances, chess, strict=True)])
     if not len(of_chess) or not len(of_markers) or np.median(of_chess) > _CLEARLY_BETTER * np.median(of_markers):
@@ -84,13 +99,17 @@ def better_corners(
     ]
 
 
-def _distances(detection: BoardDetection, intrinsics: CameraIntrinsics) -> Floats:
-    """Return how far each corner (N,) is from its projection with the board in its best pose [px]; 0 without a pose."""
-    poses = board_poses(detection, intrinsics)
-    if len(poses) == 0:
-        return np.zeros(len(detection.points_image))
-    points = detection.points_board @ poses[0, :3, :3].T + poses[0, :3, 3]
-    return np.linalg.norm(detection.points_image - project(points, intrinsics)[0], axis=1)
+def _distances(detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics) -> list[Floats]:
+    """Return per view how far each corner is from its projection with the board in its best pose [px].
+
+    Zeros where the corners allow no pose.
+    """
+    poses = all_board_poses(detections, intrinsics)[:, 0]
+    posed = np.isfinite(poses).all(axis=(1, 2))
+    corners = Corners(detections, intrinsics)
+    uv, _ = project(corners.points_camera(np.where(posed[:, None, None], poses, _AHEAD)), intrinsics)
+    distance = np.linalg.norm(corners.points_image - uv, axis=1) * posed[corners.view]
+    return [distance[corners.view == i] for i in range(corners.count)]
 
 
 def _chess(detection: BoardDetection, board: CharucoBoard) -> NDArray[np.bool_]:

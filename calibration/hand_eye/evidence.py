@@ -119,12 +119,13 @@ class Corners:
         """(M,) which view a corner belongs to."""
         self.residual_dof: Floats = 2.0 * counts.astype(np.float64) - 6.0
         self._counts = counts
-        self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self.starts: NDArray[np.int_] = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        """(N,) first corner of each view."""
 
     @property
     def centres(self) -> Floats:
         """(N, 3) centre of the seen points in the board frame [m]."""
-        return np.add.reduceat(self.points_board, self._starts) / self._counts[:, None]
+        return np.add.reduceat(self.points_board, self.starts) / self._counts[:, None]
 
     def select(self, keep: NDArray[np.bool_]) -> Corners:
         """Return the views where ``keep`` (N,) is true."""
@@ -158,7 +159,7 @@ class Corners:
         points = self.points_camera(Ts_camera_board)
         uv, _ = project(points, self.intrinsics)
         squares = np.where(points[:, 2] > 0, np.sum((self.points_image - uv) ** 2, axis=1), np.inf)
-        return np.add.reduceat(squares, self._starts)
+        return np.add.reduceat(squares, self.starts)
 
     def linearise(self, Ts_camera_board: Floats, by_theta: Floats | None = None) -> Linearised:
         """Return each view's preferred pose by one Gauss-Newton step from ``Ts_camera_board`` (N, 4, 4).
@@ -172,21 +173,21 @@ class Corners:
         residual = self.points_image - uv
         J = np.concatenate([by_point, -by_point @ batch.skews(points)], axis=2)
         Jt = np.swapaxes(J, 1, 2)
-        covariance = batch.inverse(np.add.reduceat(Jt @ J, self._starts))
-        gradient = np.add.reduceat((Jt @ residual[:, :, None])[:, :, 0], self._starts)
+        covariance = batch.inverse(np.add.reduceat(Jt @ J, self.starts))
+        gradient = np.add.reduceat((Jt @ residual[:, :, None])[:, :, 0], self.starts)
         twist = (covariance @ gradient[:, :, None])[:, :, 0]
-        misfit = np.add.reduceat(np.sum(residual**2, axis=1), self._starts)
+        misfit = np.add.reduceat(np.sum(residual**2, axis=1), self.starts)
         further = None if by_theta is None else self._further(J, by_theta, residual, covariance, twist)
         return Linearised(twist, covariance, misfit, misfit - np.einsum("na,na->n", twist, gradient), further)
 
     def _further(self, J: Floats, K: Floats, residual: Floats, covariance: Floats, twist: Floats) -> Further:
         """Return what each view says about unknowns with derivatives K (M, 2, k), its pose being free."""
         Jt, Kt = np.swapaxes(J, 1, 2), np.swapaxes(K, 1, 2)
-        JtK = np.add.reduceat(Jt @ K, self._starts)
+        JtK = np.add.reduceat(Jt @ K, self.starts)
         by_theta = covariance @ JtK
-        KtK = np.add.reduceat(Kt @ K, self._starts)
+        KtK = np.add.reduceat(Kt @ K, self.starts)
         within = KtK - np.swapaxes(JtK, 1, 2) @ by_theta
-        gradient = np.add.reduceat((Kt @ residual[:, :, None])[:, :, 0], self._starts)
+        gradient = np.add.reduceat((Kt @ residual[:, :, None])[:, :, 0], self.starts)
         gradient = gradient - np.einsum("nak,na->nk", JtK, twist)
         # In units in which each unknown alone moves the corners by as much.
         unit = np.sqrt(np.maximum(np.einsum("nkk->nk", KtK), np.finfo(np.float64).tiny))

@@ -17,7 +17,7 @@ from calibration.hand_eye.board_pose import all_board_poses
 from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.chain import arm_poses
 from calibration.hand_eye.closed_form import both, discrepancies
-from calibration.hand_eye.corners import better_corners, without_misread
+from calibration.hand_eye.corners import all_without_misread, better_corners
 from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.noise_levels import Variances
 from calibration.hand_eye.repairs import solve_with_reasons
@@ -75,7 +75,7 @@ def calibrate_hand_eye(
     for view, name in zip(views, names, strict=True):
         checks.check_detection(view.detection, name)
     excluded = dict.fromkeys(checks.duplicates(flanges, [v.detection for v in views]), _REPEATED)
-    detections = [without_misread(view.detection, intrinsics) for view in views]
+    detections = all_without_misread([view.detection for view in views], intrinsics)
     if board is not None:
         detections = better_corners(detections, board, intrinsics)
     seen = all_board_poses(detections, intrinsics)
