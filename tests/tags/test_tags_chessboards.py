@@ -125,6 +125,19 @@ def test_squares_tell_a_shifted_lattice_though_all_its_corners_are_true() -> Non
     assert not shows_squares(gray, lattice(T, shear=-1, columns=2, start=3))
 
 
+def test_a_board_is_found_though_the_edge_of_a_shadow_runs_through_its_white_squares() -> None:
+    frame = picture(BOARD, before(BOARD, 0.45, roll_deg=10.0, tilt_deg=20.0), STRAIGHT)
+    height, width = frame.image.shape[:2]
+    lit = np.where(np.arange(width)[None, :] + 0.7 * np.arange(height)[:, None] < 0.8 * width, 1.0, 0.5)
+    soft = cv2.GaussianBlur(lit, (0, 0), 2.0)
+    shaded = np.rint(frame.image * soft[:, :, None]).astype(np.uint8)
+    found = detect_board(Frame(image=shaded, timestamp=1.5, index=0, intrinsics=STRAIGHT), BOARD)
+    plain = detect_board(frame, BOARD)
+    assert found is not None
+    assert plain is not None
+    np.testing.assert_allclose(found.points_image, plain.points_image, atol=1.0)
+
+
 def test_a_lattice_beside_the_board_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     T = before(BOARD, 0.45)
     pretend_to_find(monkeypatch, lattice(T, shear=0, start=1))  # its last corners lie on the rim of the print

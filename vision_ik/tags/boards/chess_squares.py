@@ -15,8 +15,8 @@ _LARGEST_JUMP = 0.6
 """Between neighbouring steps along a row or column, as a share of the shorter one."""
 _INNER = np.array([0.3, 0.5, 0.7])
 """Where a cell is looked at, as shares of its sides: clear of blurred edges."""
-_MOST_MIXED = 0.55
-"""Largest difference within a cell, as a share of that to its neighbours."""
+_LEAST_APART = 0.45
+"""Of a cell's every part from its neighbours, as a share of the whole cell's difference from them."""
 _LEAST_CONTRAST = 3.0
 """[grey levels] Between neighbouring squares."""
 _LEAST_RIM = 0.3
@@ -28,8 +28,10 @@ _LARGEST_ASPECT = 8.0
 def shows_squares(gray: Image, grid: Floats) -> bool:
     """Return whether the cells of a grid of corners (rows, columns, 2) [px] are alternately black and white squares.
 
-    Each cell must be of one grey, each darker than all of its neighbours or lighter than all. The
-    squares of the rim, outside the corners, must alternate too, where they are in the picture.
+    Each cell must be darker than all of its neighbours, or lighter than all, and so must all parts of
+    it: a white square half in shadow is still lighter than the black ones beside it, while a cell that
+    lies across two squares has parts of either colour. The squares of the rim, outside the corners,
+    must alternate too, where they are in the picture.
     """
     if _uneven(grid) or _narrow(grid):
         return False
@@ -48,9 +50,11 @@ def shows_squares(gray: Image, grid: Floats) -> bool:
     if not len(known) or not ((known > _LEAST_CONTRAST).all() or (known < -_LEAST_CONTRAST).all()):
         return False
     contrast = np.nanmean(np.abs(steps), axis=0)
-    if (np.ptp(samples, axis=2) > _MOST_MIXED * contrast).any():
+    way = np.sign(known[0])
+    parts = way * sign[..., None] * (samples - np.nanmean(around, axis=0)[..., None])
+    if (parts.min(axis=2) < _LEAST_APART * contrast).any():
         return False
-    return _rim_alternates(gray, grid, float(np.sign(known[0]) * np.median(contrast)))
+    return _rim_alternates(gray, grid, float(way * np.median(contrast)))
 
 
 def darkness(gray: Image, grid: Floats) -> float:
