@@ -80,8 +80,8 @@ class Rig:
     bundles: Mapping[str, TagBundle] = field(default_factory=dict[str, TagBundle])
     """Rigid bodies with several tags."""
     intrinsics: CameraIntrinsics | None = None
-    provenance: Mapping[str, str] = field(default_factory=dict[str, str])
-    """When, from what and by which version the calibration was made."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """When, from what and by which version the calibration was made: texts, numbers, and tables of them by step."""
 
     def __post_init__(self) -> None:
         if self.mount not in tuple(_CAMERA_KEY):
@@ -215,7 +215,9 @@ def _values(rig: Rig) -> dict[str, object]:
     if rig.bundles:
         values["bundles"] = {name: bundle_table(bundle) for name, bundle in rig.bundles.items()}
     if rig.provenance:
-        values["provenance"] = dict(rig.provenance)
+        # What follows a table in TOML would be part of it.
+        told = sorted(rig.provenance.items(), key=lambda entry: isinstance(entry[1], Mapping))
+        values["provenance"] = dict(told)
     return values
 
 
@@ -274,8 +276,15 @@ def _parse(data: dict[str, Any], folder: Path) -> Rig:
         boards={name: parse_board(name, board) for name, board in table_at(data, "boards", _REMEDY).items()},
         bundles=_parse_bundles(table_at(data, "bundles", _REMEDY)),
         intrinsics=lens,
-        provenance={key: str(value) for key, value in table_at(data, "provenance", _REMEDY).items()},
+        provenance=_told(table_at(data, "provenance", _REMEDY)),
     )
+
+
+def _told(value: Any) -> Any:
+    """Return a value of the provenance as plain text, number, list or table: dates are text."""
+    if isinstance(value, dict):
+        return {key: _told(entry) for key, entry in cast("Mapping[str, Any]", value).items()}
+    return value if isinstance(value, bool | int | float | list) else str(value)
 
 
 def _optional_text(data: Mapping[str, Any], key: str) -> str | None:

@@ -16,7 +16,9 @@ Corners that were found already (``*.json``)::
 Pictures (``poses.json`` beside them)::
 
     {"config": "eye_in_hand",
-     "views": [{"image": "0.png", "T_base_flange": [[...], ...]}]}
+     "views": [{"image": "0.png", "T_base_flange": [[...], ...],
+                "q": [...],                         # joints [rad], [m]; optional, in either format
+                "twist": [...]}]}                   # of the flange, (v, w) in its frame; optional: at rest
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ def read_observations(path: str | Path, *, board: Board | None = None) -> Observ
         FrameReadError: A picture cannot be decoded.
         TagError: The pictures show another board, or the board mirrored.
     """
-    file = _file(Path(path))
+    file = views_file(Path(path))
     try:
         data = cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8")))
         entries = cast("list[dict[str, Any]]", data["views"])
@@ -98,7 +100,12 @@ def read_observations(path: str | Path, *, board: Board | None = None) -> Observ
     return Observations(views=views, image_size=(width, height), mount=mount)
 
 
-def _file(path: Path) -> Path:
+def views_file(path: Path) -> Path:
+    """Return the file that holds the views of a folder, or the file itself.
+
+    Raises:
+        ConfigError: There is none, or it is not plain which.
+    """
     if path.is_file():
         return path
     named = path / "poses.json"
@@ -140,7 +147,7 @@ def _from_pictures(file: Path, entries: list[dict[str, Any]], mount: Mount | Non
             unseen.append(name)
             missing.note(frame)
         else:
-            views.append(HandEyeView(T_base_flange=_pose(entry), detection=detection, name=name))
+            views.append(HandEyeView(T_base_flange=_pose(entry), detection=detection, name=name, **_motion(entry)))
     reason = None if views else missing.explain()
     if reason is not None:
         raise reason
@@ -162,7 +169,12 @@ def _view(entry: Mapping[str, Any], name: str, board: Floats) -> HandEyeView:
         detection = BoardDetection(points_board=points, points_image=entry["corners"], timestamp=0.0)
     except (IndexError, ValueError) as error:
         raise ValueError(f"view {name}: {error}") from error
-    return HandEyeView(T_base_flange=T_base_flange, detection=detection, name=name)
+    return HandEyeView(T_base_flange=T_base_flange, detection=detection, name=name, **_motion(entry))
+
+
+def _motion(entry: Mapping[str, Any]) -> dict[str, Floats]:
+    """Return the joints and the speed of the flange that a view was taken with, where the file has them."""
+    return {key: np.array(entry[key], dtype=np.float64) for key in ("q", "twist") if entry.get(key) is not None}
 
 
 def _pose(entry: Mapping[str, Any]) -> Transform:

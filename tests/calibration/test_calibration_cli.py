@@ -121,12 +121,18 @@ def test_camera_from_a_file_writes_the_lens(
         (["hand-eye", "0", "--from", "x"], "not both"),
         (["hand-eye", "0"], "--auto"),
         (["hand-eye", "0", "--auto"], "move by itself"),
+        (["hand-eye", "sim:calibration_board"], "by hand"),
+        (["all", "--from", "nowhere", "--rig", "nowhere", "--robot", "panda"], "no JSON"),
+        (["all", "--rig", "nowhere", "--undo"], "Nobody has calibrated nowhere"),
         (["hand-eye", "--from", "nowhere", "--rig", "nowhere"], "--robot"),
         (["hand-eye", "--from", "nowhere", "--rig", "nowhere", "--robot", "panda"], "no JSON"),
         (["camera", "--from", "nowhere", "--rig", "nowhere"], "which board"),
         (["camera", "--from", "nowhere", "--rig", "nowhere", "--columns", "7"], "--rows"),
     ],
 )
-def test_what_is_missing_is_said_in_a_sentence(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_is_said_in_a_sentence(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["calibrate", *words]) == EXIT_ERROR
     assert said in capsys.readouterr().err

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from calibration_stage import BOARD, Stage, make_stage
+from calibration_photos import BOARD_WORDS, LENS, write_photographs
+from calibration_stage import BOARD
 
 from vision_ik.cli.main import EXIT_ERROR, EXIT_OK, main
 from vision_ik.rig import Rig, load_rig, save_rig
 from vision_ik.robots import load_robot
 from vision_ik.robots.catalogue import URDF_FOLDER
-from vision_ik.tags import render_board
-from vision_ik.transforms import Transform
-from vision_ik.types import CameraIntrinsics, Floats, Image
-
-_LENS = CameraIntrinsics(K=np.array([[600.0, 0, 322.0], [0, 600.0, 237.0], [0, 0, 1]]), width=640, height=480)
-_PX_PER_M = 3000.0
-_MARGIN_M = 0.02
-_BOARD_WORDS = ["--columns", "7", "--rows", "5", "--square-mm", "30", "--marker-mm", "22"]
-
-
-def _photograph(T_camera_board: Transform, page: Image) -> Image:
-    """Return the board as a camera without distortion sees it: a homography of its flat picture."""
-    height = BOARD.size_m[1]
-    T: Floats = T_camera_board.matrix
-    to_camera = _LENS.K @ np.column_stack([T[:3, 0], T[:3, 1], T[:3, 3]])
-    offset = _MARGIN_M * _PX_PER_M - 0.5
-    page_from_board = np.array([[_PX_PER_M, 0, offset], [0, -_PX_PER_M, height * _PX_PER_M + offset], [0, 0, 1]])
-    # Twice as fine and then averaged, so that edges are soft as on a sensor.
-    finer = np.array([[2.0, 0, 0.5], [0, 2.0, 0.5], [0, 0, 1]])
-    H = finer @ to_camera @ np.linalg.inv(page_from_board)
-    large = cv2.warpPerspective(page, H, (1280, 960), flags=cv2.INTER_LINEAR, borderValue=(120,))
-    grey = cv2.resize(large, (640, 480), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
-
-
-def _photographs(folder: Path, rng: np.random.Generator) -> Stage:
-    """Write pictures of the board and the poses of the arm into a folder; return the truth."""
-    stage = make_stage(rng, "eye_to_hand", 12)
-    page = render_board(BOARD, _PX_PER_M, margin_m=_MARGIN_M)
-    folder.mkdir()
-    views: list[dict[str, object]] = []
-    for i, view in enumerate(stage.views):
-        T_camera_board = stage.T_mount_camera.inv() @ view.flange @ stage.T_holder_board
-        name = f"{i:02}.png"
-        cv2.imwrite(str(folder / name), _photograph(T_camera_board, page))
-        views.append({"image": name, "T_base_flange": view.flange.matrix.tolist()})
-    (folder / "poses.json").write_text(json.dumps({"config": "eye_to_hand", "views": views}))
-    return stage
 
 
 def test_two_commands_make_a_rig_that_has_everything(
     tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = _photographs(tmp_path / "views", rng)
+    stage = write_photographs(tmp_path / "views", rng)
     places = ["--from", str(tmp_path / "views"), "--rig", str(tmp_path / "desk")]
-    assert main(["calibrate", "camera", *places, *_BOARD_WORDS]) == EXIT_OK
+    assert main(["calibrate", "camera", *places, *BOARD_WORDS]) == EXIT_OK
     said = " ".join(capsys.readouterr().err.split())
     assert "The arm of the new rig is panda" in said
     assert "--size-mm" in said
@@ -84,9 +45,9 @@ def test_two_commands_make_a_rig_that_has_everything(
 
 
 def test_the_arm_of_a_urdf_goes_from_the_link_named_to_the_link_named(tmp_path: Path, rng: np.random.Generator) -> None:
-    _photographs(tmp_path / "views", rng)
+    write_photographs(tmp_path / "views", rng)
     shutil.copy(URDF_FOLDER / "panda.urdf", tmp_path / "arm.urdf")
-    save_rig(Rig(robot="ur5e", base="base_link", boards={"board": BOARD}, intrinsics=_LENS), tmp_path / "desk")
+    save_rig(Rig(robot="ur5e", base="base_link", boards={"board": BOARD}, intrinsics=LENS), tmp_path / "desk")
     words = ["calibrate", "hand-eye", "--from", str(tmp_path / "views"), "--rig", str(tmp_path / "desk")]
     assert main([*words, "--robot", str(tmp_path / "arm.urdf"), "--tip", "panda_link5"]) == EXIT_OK
     rig = load_rig(tmp_path / "desk")
@@ -109,6 +70,6 @@ def test_what_cannot_be_is_said_before_any_picture_is_looked_at(
 ) -> None:
     (tmp_path / "rig.toml").write_text(content)
     places = ["--from", str(tmp_path / "nowhere"), "--rig", str(tmp_path)]
-    assert main(["calibrate", verb, *places, *_BOARD_WORDS, *words]) == EXIT_ERROR
+    assert main(["calibrate", verb, *places, *BOARD_WORDS, *words]) == EXIT_ERROR
     assert said in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "rig.toml").read_text() == content

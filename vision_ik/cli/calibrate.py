@@ -82,26 +82,15 @@ class CameraOptions(BoardOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandEyeOptions(BoardOptions):
-    """Compute where the camera is, from views of a board and the arm's poses, and write it into the rig.
-
-    Eye to hand: the camera stands still, the flange carries the board. Eye in hand: the flange
-    carries the camera, the board stands still. Views that you took yourself are a folder of pictures
-    with the arm's poses in poses.json: docs/conventions.md, "Views on disk", shows both formats.
-
-    Examples:
-      vision-ik calibrate hand-eye sim:calibration_board --auto
-      vision-ik calibrate hand-eye --from views --rig rigs/desk
-      vision-ik calibrate hand-eye --from views --robot ur5e --mount eye_to_hand
-      vision-ik calibrate hand-eye 0 --auto --arm SPEC --yes --rig rigs/desk
-    """
+class ArmOptions(BoardOptions):
+    """What all calibrations with an arm are told."""
 
     source: tyro.conf.Positional[str] = ""
-    """Camera for --auto: sim:SCENE, webcam index, or address of a stream."""
+    """Camera: sim:SCENE, webcam index, or address of a stream."""
     auto: bool = False
     """Let the arm move by itself: find the board, plan views, visit them."""
     arm: str = ""
-    """Arm for --auto with a real camera, as DRIVER:ADDRESS."""
+    """Arm, as DRIVER:ADDRESS; without --auto you move it, and it is asked where it is."""
     yes: bool = False
     """Agree that the real arm moves by itself; keep clear of it, and a hand on its stop."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
@@ -111,27 +100,84 @@ class HandEyeOptions(BoardOptions):
     intrinsics: Path | None = None
     """Lens; by default that of the rig, or else computed from the same views."""
     views: int = 15
-    """Planned views of --auto."""
+    """Views to take."""
+    accuracy_mm: float | None = None
+    """Stop before that when the camera's place is foretold to be as sure as this (one standard deviation)."""
     speed: float = 0.35
     """Share of the arm's speed and acceleration limits that --auto uses."""
     floor_mm: float = 0.0
     """Height of the table in the arm's base frame."""
+    restart: bool = False
+    """Take new views, instead of going on with those of a run that was interrupted."""
+    undo: bool = False
+    """Take back the last thing that was done; a rig that was written is brought back as it was."""
+    status: bool = False
+    """Only say where the calibration of this rig stands."""
 
 
-COMMANDS = {"camera": CameraOptions, "hand-eye": HandEyeOptions}
+@dataclass(frozen=True, kw_only=True)
+class HandEyeOptions(ArmOptions):
+    """Compute where the camera is, from views of a board and the arm's poses, and write it into the rig.
+
+    Eye to hand: the camera stands still, the flange carries the board. Eye in hand: the flange
+    carries the camera, the board stands still. Views that you took yourself are a folder of pictures
+    with the arm's poses in poses.json: docs/conventions.md, "Views on disk", shows both formats.
+
+    Every view is kept in RIG/calibration the moment it is taken: the same command goes on after a
+    crash, and --undo takes back what was done last.
+
+    Examples:
+      vision-ik calibrate hand-eye sim:calibration_board --auto
+      vision-ik calibrate hand-eye --from views --rig rigs/desk
+      vision-ik calibrate hand-eye --from views --robot ur5e --mount eye_to_hand
+      vision-ik calibrate hand-eye 0 --auto --arm SPEC --yes --rig rigs/desk
+      vision-ik calibrate hand-eye 0 --rig rigs/desk        you move the arm, and tell its joints
+    """
 
 
-def run(options: CameraOptions | HandEyeOptions) -> int:
+@dataclass(frozen=True, kw_only=True)
+class AllOptions(ArmOptions):
+    """Do everything, step by step: board, lens, where the camera is, a check on views of their own; write the rig.
+
+    Each step says what to do next. With --auto the arm does it all; with --from the pictures are
+    there already; otherwise you show the board and move the arm. Everything is kept in
+    RIG/calibration the moment it is there: the same command goes on after a crash.
+
+    Examples:
+      vision-ik calibrate all sim:calibration_board --auto --rig rigs/sim
+      vision-ik calibrate all 0 --auto --arm SPEC --yes --columns 7 --rows 5 --square-mm 30 --marker-mm 22 --robot ur5e
+      vision-ik calibrate all --from views --columns 7 --rows 5 --square-mm 30 --marker-mm 22 --robot ur5e --json
+      vision-ik calibrate all 0 --rig rigs/desk             you show the board, and move the arm
+      vision-ik calibrate all --rig rigs/desk --status
+    """
+
+    model: Literal["auto", "pinhole", "fisheye"] = "auto"
+    """Lens model; auto takes the simplest that predicts unseen views as well as the best."""
+    pictures: int = 20
+    """Pictures for the lens, where you show the board; with --auto it is computed from the arm's views."""
+    checks: int = 4
+    """Views that the result is checked on, and not computed from."""
+    tolerance_mm: float | None = None
+    """Most that the check may find the board off, root mean square: exit code 1 where it is more."""
+    tolerance_deg: float | None = None
+    """The same for its orientation."""
+
+
+COMMANDS = {"camera": CameraOptions, "hand-eye": HandEyeOptions, "all": AllOptions}
+
+
+def run(options: CameraOptions | HandEyeOptions | AllOptions) -> int:
     """Calibrate what was asked for."""
     if isinstance(options, CameraOptions):
         from vision_ik.cli.calibrate_camera import calibrate_camera
 
         _one_source(options.source, options.from_, "a picture source")
         return calibrate_camera(options)
-    from vision_ik.cli.calibrate_hand_eye import calibrate_hand_eye
+    from vision_ik.cli.calibrate_steps import calibrate_steps
 
-    _one_source(options.source, options.from_, "a camera with --auto")
-    return calibrate_hand_eye(options)
+    if not (options.undo or options.status):
+        _one_source(options.source, options.from_, "a camera")
+    return calibrate_steps(options)
 
 
 def _one_source(source: str, folder: Path | None, what: str) -> None:

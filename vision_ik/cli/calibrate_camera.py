@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics, read_observations
 from calibration.hand_eye.corners import better_corners
+from calibration.wizard import Answer, Command, Do, Lens, Wizard
+from calibration.wizard.results import lens_facts
+from calibration.wizard.saving import provenance_of
+from calibration.wizard.store import digest
 from vision_ik.cameras import check_intrinsics_path, save_any_intrinsics
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions
 from vision_ik.cli.calibrate_lens_report import write_lens_report
 from vision_ik.cli.calibrate_pictures import Views, gather
-from vision_ik.cli.calibrate_rig import existing_rig, hint_at_tag_size, require_board, rig_and_robot, write_lens
+from vision_ik.cli.calibrate_rig import existing_rig, hint_at_tag_size, require_board, rig_and_robot
 from vision_ik.cli.main import EXIT_OK
 from vision_ik.errors import ConfigError
+from vision_ik.layouts import board_table
 from vision_ik.rig import Rig
 from vision_ik.types import BoardDetection
 
@@ -114,10 +120,34 @@ def _write(result: IntrinsicsResult, views: Views | None, rig: Rig | None, optio
     if options.out is not None:
         files.append(save_any_intrinsics(result.intrinsics, options.out))
     if rig is not None:
-        files.append(write_lens(rig, options, result.intrinsics, None if views is None else views.board))
+        files.append(_keep(result, views, rig, options))
     if options.report is not None:
         files.append(write_lens_report(options.report, result, {} if views is None else views.left_out))
     return files
+
+
+def _keep(result: IntrinsicsResult, views: Views | None, rig: Rig, options: CameraOptions) -> Path:
+    """Put the lens and its board into the rig, with where it is from; return the file that was written."""
+    source = str(options.from_ or options.source)
+    facts = lens_facts(result)
+    told = {"model": options.model, "coefficients": options.coefficients, "edge_mm": options.measured_edge_mm}
+    picked = {key: facts[key] for key in ("model", "focal_sigma_px", "rms_px", "held_out_px", "used")}
+    taken = _pictures(options.from_, [] if views is None else views.names)
+    facts["provenance"] = provenance_of(taken, source=source, options=told, **picked)
+    with Wizard(options.rig, goal="camera", template=rig) as wizard:
+        wizard.handle(Answer("robot", {"robot": rig.robot, "base": rig.base, "tip": rig.tip}))
+        if views is not None:
+            wizard.handle(Answer("board", board_table(views.board)))
+            wizard.handle(Answer("edge_mm", 0.0))
+        wizard.handle(Lens(intrinsics=result.intrinsics, origin=source, facts=facts))
+        return Path(wizard.handle(Do(Command.SAVE)).results["save"]["file"])
+
+
+def _pictures(source: Path | None, names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the digest of each picture of a folder, by its bytes; of films nothing but their count."""
+    if source is None or not source.is_dir():
+        return [{} for _ in names]
+    return [{"sha256": digest((source / name).read_bytes())} for name in names]
 
 
 def _present(result: IntrinsicsResult, files: list[Path], views: Views | None, options: CameraOptions) -> None:

@@ -1,101 +1,125 @@
-"""What a hand-eye calibration says, for people and for programs."""
+"""What a calibration came to, for people and for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.text import Text
 
-from calibration import HandEyeResult
+from calibration.wizard import WizardView
 from vision_ik.cli import console
 from vision_ik.transforms import Transform
 
+_KEPT_BACK = ("T_mount_camera", "rotation_vector_deg")
+"""Plain values that programs need not read: the same are there in other words."""
 
-def present(result: HandEyeResult, file: Path, *, as_json: bool, truth: Transform | None = None) -> None:
-    """Print the result on stdout; warnings and where it was written go to stderr."""
+
+def present(view: WizardView, *, as_json: bool, truth: Transform | None = None) -> None:
+    """Print the results on stdout; warnings, and where they were written, go to stderr.
+
+    Args:
+        view: Of a wizard that is done.
+        as_json: For programs.
+        truth: T_mount_camera of a simulation.
+    """
+    results = view.results
+    lens, result, check = (results.get(step, {}) for step in ("camera", "hand-eye", "check"))
+    error = _true_error(result, truth)
+    file = results.get("save", {}).get("file", "")
     if as_json:
-        console.write_json(_facts(result, file, truth))
+        facts = {key: value for key, value in result.items() if key not in _KEPT_BACK} | error
+        if view.goal == "all":
+            console.write_json({"file": file, "camera": dict(lens), "hand_eye": facts, "check": dict(check)})
+        else:
+            console.write_json({"file": file, **facts})
     else:
-        console.results().print(_summary(result, truth))
+        console.results().print(_summary(view.goal, lens, result, check, error))
         console.results().print(_views(result))
-    for warning in result.warnings:
+    for name, reason in view.rejected.items():
+        if name not in {entry["name"] for entry in result["views"]}:
+            console.warn(f"{name} was left out: {reason}.")
+    for warning in view.warnings:
         console.warn(warning)
     console.say(f"Written to {file}.")
 
 
-def _summary(result: HandEyeResult, truth: Transform | None) -> object:
-    frame = "base" if result.mount == "eye_to_hand" else "flange"
-    place = result.T_mount_camera.translation * 1e3
-    turn = np.rad2deg(result.T_mount_camera.log()[3:])
+def present_steps(view: WizardView, *, as_json: bool) -> None:
+    """Print where a calibration stands."""
+    if as_json:
+        console.write_json(view.as_json())
+        return
+    marks = {"done": ("✓", "green"), "now": ("›", "cyan"), "stale": ("!", "yellow"), "open": (" ", "")}
     rows: list[Sequence[str | Text]] = [
-        [f"camera in {frame}, position", ", ".join(f"{x:.2f}" for x in place), _mm(result.sigma_translation), "mm"],
+        [Text(marks[step.status][0], style=marks[step.status][1]), str(step.step), step.title, step.note]
+        for step in view.steps
+    ]
+    console.results().print(console.table(["", "step", "", ""], rows))
+    console.say(view.todo)
+    if view.can_undo:
+        console.say(f"--undo takes back {view.can_undo}.", style="dim")
+
+
+def _true_error(result: Mapping[str, Any], truth: Transform | None) -> dict[str, float]:
+    if truth is None or not result:
+        return {}
+    metres, angle = Transform(np.array(result["T_mount_camera"])).distance_to(truth)
+    return {"true_error_mm": metres * 1e3, "true_error_deg": float(np.rad2deg(angle))}
+
+
+def _summary(
+    goal: str,
+    lens: Mapping[str, Any],
+    result: Mapping[str, Any],
+    check: Mapping[str, Any],
+    error: Mapping[str, float],
+) -> object:
+    frame = "base" if result["mount"] == "eye_to_hand" else "flange"
+    rows: list[Sequence[str | Text]] = []
+    if goal == "all" and "focal_px" in lens:
+        rows.append(["focal length", f"{lens['focal_px'][0]:.2f}", f"{lens['focal_sigma_px']:.2f}", "px"])
+        rows.append(["lens, held-out views", f"{lens['held_out_px']:.3f}", "", "px"])
+    rows += [
+        [
+            f"camera in {frame}, position",
+            ", ".join(f"{1e3 * x:.2f}" for x in result["translation"]),
+            f"{result['sigma_mm']:.2f}",
+            "mm",
+        ],
         [
             f"camera in {frame}, rotation vector",
-            ", ".join(f"{x:.3f}" for x in turn),
-            _deg(result.sigma_rotation),
+            ", ".join(f"{x:.3f}" for x in result["rotation_vector_deg"]),
+            f"{result['sigma_deg']:.3f}",
             "deg",
         ],
-        ["held-out views, position", _mm(result.held_out_translation), "", "mm"],
-        ["held-out views, rotation", _deg(result.held_out_rotation), "", "deg"],
-        ["corner noise", f"{result.pixel_sigma:.3f}", "", "px"],
-        ["arm noise", f"{_mm(result.arm_sigma.translation)} / {_deg(result.arm_sigma.rotation)}", "", "mm / deg"],
-        ["views used", f"{result.used_views} of {len(result.views)}", "", ""],
+        ["held-out views, position", f"{result['held_out_mm']:.2f}", "", "mm"],
+        ["held-out views, rotation", f"{result['held_out_deg']:.3f}", "", "deg"],
+        ["corner noise", f"{result['corner_noise_px']:.3f}", "", "px"],
+        ["arm noise", f"{result['arm_noise_mm']:.2f} / {result['arm_noise_deg']:.3f}", "", "mm / deg"],
+        ["views used", f"{result['views_used']} of {len(result['views'])}", "", ""],
     ]
-    if truth is not None:
-        metres, angle = result.T_mount_camera.distance_to(truth)
-        rows.append(["true error (simulation)", f"{_mm(metres)} / {_deg(angle)}", "", "mm / deg"])
+    if check:
+        verdict = {True: "passed", False: "failed", None: ""}[check["passed"]]
+        off = f"{check['error_mm']:.2f} / {check['error_deg']:.3f}"
+        rows.append([f"check on {check['views']} {check['source']}", off, verdict, "mm / deg"])
+    if error:
+        off = f"{error['true_error_mm']:.2f} / {error['true_error_deg']:.3f}"
+        rows.append(["true error (simulation)", off, "", "mm / deg"])
     return console.table(["hand-eye", "value", "± sigma", "unit"], rows, right={"value", "± sigma"})
 
 
-def _views(result: HandEyeResult) -> object:
+def _views(result: Mapping[str, Any]) -> object:
     rows: list[Sequence[str | Text]] = [
         [
-            view.name,
-            f"{view.chi_square:.1f}",
-            _mm(view.position_error),
-            _deg(view.rotation_error),
-            f"{view.pixel_rms:.2f}",
-            "" if view.used else Text(view.reason, style="yellow"),
+            view["name"],
+            f"{view['chi_square']:.1f}",
+            f"{view['held_out_mm']:.2f}",
+            f"{view['held_out_deg']:.3f}",
+            f"{view['corners_px']:.2f}",
+            "" if view["used"] else Text(view["reason"], style="yellow"),
         ]
-        for view in result.views
+        for view in result["views"]
     ]
     columns = ["view", "chi² (6)", "held-out mm", "held-out deg", "corners px", "left out because it"]
     return console.table(columns, rows, right=set(columns[1:5]))
-
-
-def _facts(result: HandEyeResult, file: Path, truth: Transform | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "file": str(file),
-        "mount": result.mount,
-        "translation": result.T_mount_camera.translation.tolist(),
-        "rotation_xyzw": result.T_mount_camera.rotation_xyzw.tolist(),
-        "covariance": result.covariance.tolist(),
-        "sigma_mm": result.sigma_translation * 1e3,
-        "sigma_deg": float(np.rad2deg(result.sigma_rotation)),
-        "held_out_mm": result.held_out_translation * 1e3,
-        "held_out_deg": float(np.rad2deg(result.held_out_rotation)),
-        "corner_noise_px": result.pixel_sigma,
-        "arm_noise_mm": result.arm_sigma.translation * 1e3,
-        "arm_noise_deg": float(np.rad2deg(result.arm_sigma.rotation)),
-        "views_used": result.used_views,
-        "views": [
-            {"name": view.name, "used": view.used, "reason": view.reason, "chi_square": view.chi_square}
-            for view in result.views
-        ],
-        "warnings": list(result.warnings),
-    }
-    if truth is not None:
-        metres, angle = result.T_mount_camera.distance_to(truth)
-        facts |= {"true_error_mm": metres * 1e3, "true_error_deg": float(np.rad2deg(angle))}
-    return facts
-
-
-def _mm(metres: float) -> str:
-    return f"{metres * 1e3:.2f}"
-
-
-def _deg(radians: float) -> str:
-    return f"{np.rad2deg(radians):.3f}"

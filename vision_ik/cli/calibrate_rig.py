@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from calibration import HandEyeResult
-from vision_ik import __version__
+from calibration.wizard.work import measured
 from vision_ik.cameras import load_any_intrinsics
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import BoardOptions
 from vision_ik.cli.virtual_rig import approach_from_front
 from vision_ik.errors import ConfigError
-from vision_ik.rig import Rig, load_rig, save_rig
+from vision_ik.rig import Rig, load_rig
 from vision_ik.robots import RobotModel, load_robot
 from vision_ik.tags.families import find_family
-from vision_ik.types import Board, CameraIntrinsics, CharucoBoard, Chessboard, TagGridBoard
+from vision_ik.types import Board, CharucoBoard, Chessboard, TagGridBoard
 
 _STANDOFF_M = 0.1
 """[m] A new rig lets the tool stop so far before a tag, which nobody would like to be run over."""
@@ -26,8 +24,6 @@ _NEEDED = {
     "tags": ("--columns", "--rows", "--marker-mm", "--gap-mm"),
 }
 """What describes a board of each kind."""
-_LARGEST_SCALING = 0.15
-"""By which a print may be off its description."""
 
 
 def existing_rig(folder: Path) -> Rig | None:
@@ -54,7 +50,14 @@ def rig_and_robot(options: BoardOptions, *, default_robot: str = "") -> tuple[Ri
     """
     rig = existing_rig(options.rig)
     if rig is None:
-        rig = _new_rig(options, options.robot or default_robot)
+        if not (options.robot or default_robot):
+            raise ConfigError(
+                f"There is no rig in {options.rig} yet, so the arm is unknown.",
+                "Name it with --robot, such as --robot panda.",
+            )
+        if not options.robot:
+            console.say(f"The arm of the new rig is {default_robot}; name another with --robot.")
+        rig = new_rig(options, options.robot or default_robot)
     elif options.robot and Path(options.robot).resolve() != Path(rig.robot).resolve():
         rig = replace(rig, robot=options.robot, base=None, tip=None)
     rig = with_tag_size(replace(rig, base=options.base or rig.base, tip=options.tip or rig.tip), options)
@@ -77,14 +80,8 @@ def with_tag_size(rig: Rig, options: BoardOptions) -> Rig:
     return replace(rig, default_tag_size=options.size_mm / 1000.0)
 
 
-def _new_rig(options: BoardOptions, robot: str) -> Rig:
-    if not robot:
-        raise ConfigError(
-            f"There is no rig in {options.rig} yet, so the arm is unknown.",
-            "Name it with --robot, such as --robot panda.",
-        )
-    if not options.robot:
-        console.say(f"The arm of the new rig is {robot}; name another with --robot.")
+def new_rig(options: BoardOptions, robot: str) -> Rig:
+    """Return what is known of a rig that is not there yet: its lens, if that lies where it will be."""
     folder = options.rig.parent if options.rig.suffix == ".toml" else options.rig
     lens = folder / "camera.yaml"
     return Rig(
@@ -138,36 +135,6 @@ def _board(options: BoardOptions) -> Board:
     return replace(board, family=options.board_family) if options.board_family else board
 
 
-def measured(board: Board, edge_mm: float | None) -> Board:
-    """Return the board scaled so that the edge that was measured is as long as it was measured.
-
-    Which edge that was shows from its length: the one closest to it by description, of a square, a
-    marker, the board's width and its height.
-
-    Raises:
-        ConfigError: It is none of them, or could be two.
-    """
-    if edge_mm is None:
-        return board
-    width, height = board.size_m
-    edges = {"width": width, "height": height}
-    if not isinstance(board, TagGridBoard):
-        edges["square"] = board.square_m
-    if isinstance(board, CharucoBoard):
-        edges["marker"] = board.marker_m
-    if isinstance(board, TagGridBoard):
-        edges["tag"] = board.tag_m
-    near = {name: m for name, m in edges.items() if abs(edge_mm / 1000.0 / m - 1.0) < _LARGEST_SCALING}
-    if len({round(m, 9) for m in near.values()}) != 1:
-        listed = ", ".join(f"{name} {1000.0 * m:g} mm" for name, m in edges.items())
-        what = f"could be {' or '.join(near)}" if near else "is no edge"
-        raise ConfigError(
-            f"The measured edge of {edge_mm:g} mm {what} of this board ({listed}).",
-            "Measure another edge, or describe the board as it was drawn.",
-        )
-    return board.scaled(edge_mm / 1000.0, next(iter(near.values())))
-
-
 def known_board(options: BoardOptions, rig: Rig) -> Board | None:
     """Return the described board, else the rig's only one (or the one called "board")."""
     board = described_board(options)
@@ -198,58 +165,7 @@ def require_board(options: BoardOptions, rig: Rig | None) -> Board:
     return board
 
 
-def write_lens(rig: Rig, options: BoardOptions, intrinsics: CameraIntrinsics, board: Board | None) -> Path:
-    """Put a lens and its board into the rig; return the file that was written."""
-    return save_rig(replace(rig, intrinsics=intrinsics, boards=_boards(rig, board)), options.rig)
-
-
 def hint_at_tag_size(rig: Rig) -> None:
     """Say how a size gets into the rig, when it knows that of no tag."""
     if rig.default_tag_size is None and not rig.tag_sizes:
         console.say("The rig does not know how large its tags are: give --size-mm, here or to `vision-ik run`.")
-
-
-def write_hand_eye(
-    rig: Rig,
-    options: BoardOptions,
-    result: HandEyeResult,
-    intrinsics: CameraIntrinsics,
-    board: Board | None,
-    *,
-    robot_hash: str,
-    origin: str,
-) -> Path:
-    """Put a camera pose into the rig, keeping everything else in it; return the file that was written."""
-    provenance = dict(rig.provenance) | {
-        "calibrated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "calibrated_from": origin,
-        "calibrated_by": f"vision-ik {__version__}",
-        "calibration_views": f"{result.used_views} of {len(result.views)}",
-        "calibration_sigma": f"{result.sigma_translation * 1e3:.3f} mm",
-    }
-    updated = replace(
-        rig,
-        robot_hash=robot_hash or rig.robot_hash,
-        mount=result.mount,
-        T_mount_camera=result.T_mount_camera,
-        camera_covariance=result.covariance,
-        intrinsics=intrinsics,
-        boards=_boards(rig, board),
-        provenance=provenance,
-    )
-    return save_rig(updated, options.rig)
-
-
-def _boards(rig: Rig, board: Board | None) -> dict[str, Board]:
-    boards = dict(rig.boards)
-    if board is not None and board not in boards.values():
-        same = [name for name, known in boards.items() if _same_print(known, board)]
-        boards[same[0] if same else "board"] = board
-    return boards
-
-
-def _same_print(a: Board, b: Board) -> bool:
-    """Return whether two boards differ in nothing but what was measured on the paper."""
-    if type(a) is not type(b) or (a.columns, a.rows) != (b.columns, b.rows):
-        return False
-    return isinstance(a, Chessboard) or isinstance(b, Chessboard) or (a.family, a.first_id) == (b.family, b.first_id)

@@ -22,6 +22,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from vision_ik.errors import ConfigError
+
 _PIPE_WIDTH = 160
 """[columns] Where nothing wraps lines, tables may be this wide."""
 _PLAIN_INTERVAL = 10.0
@@ -56,6 +58,27 @@ def error(cause: str, remedy: str = "") -> None:
     people().print(Text.assemble(("error: ", "bold red"), cause), soft_wrap=True)
     if remedy:
         people().print(Text.assemble(("  help: ", "bold cyan"), remedy), soft_wrap=True)
+
+
+def ask(text: str, *, default: str = "") -> str:
+    """Return the line that a person types, or the default where it is empty.
+
+    Raises:
+        ConfigError: There is nobody to answer: the input has ended.
+    """
+    shown = f" [{default}]" if default else ""
+    people().print(Text.assemble(text, (shown, "dim"), (" > ", "bold cyan")), end="", soft_wrap=True)
+    try:
+        line = sys.stdin.readline()
+    except OSError:  # a terminal that belongs to somebody else
+        line = ""
+    if not line:
+        people().print()
+        raise ConfigError(
+            "Nobody answers: the input has ended.",
+            "Run it in a terminal, or say everything in options, such as --auto or --from.",
+        )
+    return line.strip() or default
 
 
 def write_json(value: object) -> None:

@@ -1,0 +1,95 @@
+"""Results as plain values: what is kept on disk, shown by pages, and written into the rig's provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from calibration.hand_eye.values import HandEyeResult
+from calibration.lens.intrinsics import IntrinsicsResult
+from vision_ik.types import CameraIntrinsics
+
+
+def lens_values(lens: CameraIntrinsics) -> dict[str, Any]:
+    """Return a lens as plain values."""
+    return {
+        "K": lens.K.tolist(),
+        "distortion": lens.distortion.tolist(),
+        "width": lens.width,
+        "height": lens.height,
+        "model": lens.model,
+        "approximate": lens.approximate,
+        "covariance": None if lens.covariance is None else lens.covariance.tolist(),
+    }
+
+
+def parse_lens(values: Mapping[str, Any]) -> CameraIntrinsics:
+    """Return the lens of ``lens_values``."""
+    covariance = values.get("covariance")
+    return CameraIntrinsics(
+        K=np.array(values["K"]),
+        distortion=np.array(values["distortion"]),
+        width=int(values["width"]),
+        height=int(values["height"]),
+        model=values["model"],
+        approximate=bool(values["approximate"]),
+        covariance=None if covariance is None else np.array(covariance),
+    )
+
+
+def lens_facts(result: IntrinsicsResult) -> dict[str, Any]:
+    """Return what a lens calibration came to."""
+    lens = result.intrinsics
+    return {
+        "lens": lens_values(lens),
+        "model": lens.model,
+        "focal_px": [float(lens.K[0, 0]), float(lens.K[1, 1])],
+        "focal_sigma_px": result.focal_sigma,
+        "rms_px": result.rms,
+        "held_out_px": result.held_out_rms,
+        "covered": result.coverage,
+        "used": sum(view.used for view in result.views),
+        "count": len(result.views),
+        "rejected": {view.name: view.reason for view in result.views if not view.used},
+        "warnings": list(result.warnings),
+        "next": [str(view) for view in result.next_views],
+    }
+
+
+def hand_eye_facts(result: HandEyeResult) -> dict[str, Any]:
+    """Return what a hand-eye calibration came to."""
+    return {
+        "mount": result.mount,
+        "T_mount_camera": result.T_mount_camera.matrix.tolist(),
+        "T_holder_board": result.T_holder_board.matrix.tolist(),
+        "translation": result.T_mount_camera.translation.tolist(),
+        "rotation_xyzw": result.T_mount_camera.rotation_xyzw.tolist(),
+        "rotation_vector_deg": np.rad2deg(result.T_mount_camera.log()[3:]).tolist(),
+        "covariance": result.covariance.tolist(),
+        "joint_covariance": result.joint_covariance.tolist(),
+        "sigma_mm": result.sigma_translation * 1e3,
+        "sigma_deg": float(np.rad2deg(result.sigma_rotation)),
+        "held_out_mm": result.held_out_translation * 1e3,
+        "held_out_deg": float(np.rad2deg(result.held_out_rotation)),
+        "corner_noise_px": result.pixel_sigma,
+        "arm_noise_mm": result.arm_sigma.translation * 1e3,
+        "arm_noise_deg": float(np.rad2deg(result.arm_sigma.rotation)),
+        "views_used": result.used_views,
+        "views": [
+            {
+                "name": view.name,
+                "used": view.used,
+                "reason": view.reason,
+                "cause": str(getattr(view, "cause", "")),
+                "repair": str(getattr(view, "repair", "")),
+                "chi_square": view.chi_square,
+                "held_out_mm": view.position_error * 1e3,
+                "held_out_deg": float(np.rad2deg(view.rotation_error)),
+                "corners_px": view.pixel_rms,
+            }
+            for view in result.views
+        ],
+        "warnings": list(result.warnings),
+    }
