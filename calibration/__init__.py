@@ -18,6 +18,13 @@ from calibration.views.automatic import calibrate_automatically as calibrate_aut
 from calibration.views.collecting import Observer as Observer
 from calibration.views.collecting import Sighting as Sighting
 from calibration.views.collecting import collect_views as collect_views
+from calibration.views.information import Accuracy as Accuracy
+from calibration.views.next_view import Enough as Enough
+from calibration.views.next_view import Goal as Goal
+from calibration.views.next_view import NextView as NextView
+from calibration.views.next_view import next_view as next_view
 from calibration.views.planning import ViewPlan as ViewPlan
 from calibration.views.planning import plan_views as plan_views
 from calibration.views.searching import find_first_views as find_first_views
+from calibration.views.visiting import VisitedView as VisitedView
+from calibration.views.visiting import visit_views as visit_views

@@ -2,7 +2,8 @@
 
 Candidates are drawn where the camera sees the board well, turned into postures by inverse
 kinematics, and chosen greedily with exchanges (Fedorov, 1972) so that the trace of the predicted
-covariance is least (A-optimal): ten planned views tell as much as twenty to thirty random ones.
+covariance is least (A-optimal); then each is moved about where it is, as long as that tells more:
+ten planned views tell as much as twenty to thirty random ones.
 """
 
 from __future__ import annotations
@@ -12,24 +13,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import batch
-from calibration.hand_eye.chain import ChainState, camera_board, derivatives
-from calibration.hand_eye.evidence import Corners
 from calibration.hand_eye.values import ArmNoise
-from calibration.views.candidates import Workcell, board_points
+from calibration.views.candidates import Candidates, Workcell
 from calibration.views.clearance import Clearance
+from calibration.views.information import (
+    WANTED,
+    Accuracy,
+    Criterion,
+    Noise,
+    choose,
+    information,
+    knowledge,
+    likely_information,
+)
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import TransformLike, as_transform
-from vision_ik.types import Board, BoardDetection, CameraIntrinsics, Floats
+from vision_ik.types import Board, CameraIntrinsics, Floats
 
-_WANTED_TRANSLATION = 1.5e-3
-"""[m] Errors of the camera's position and orientation are weighed ..."""
-_WANTED_ROTATION = np.deg2rad(0.2)
-"""[rad] ... by what is wanted of each."""
-_EXCHANGES = 2
-_TYPICAL_ARM = ArmNoise(translation=0.3e-3, rotation=float(np.deg2rad(0.05)))
+_TYPICAL = Noise()
+_SPREADS = (0.2, 0.1, 0.1, 0.05, 0.05)
+"""How far about the chosen views better ones are looked for, one round each: [rad], and as share of the distance."""
+_DRAWN_ABOUT = 40
+"""Board poses drawn about each chosen view in a round."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -63,8 +71,11 @@ def plan_views(
     n: int = 15,
     q_start: Floats | None = None,
     joint_covariance: Floats | None = None,
-    pixel_sigma: float = 0.3,
-    arm_sigma: ArmNoise = _TYPICAL_ARM,
+    guess_covariance: Floats | None = None,
+    pixel_sigma: float = _TYPICAL.pixel,
+    arm_sigma: ArmNoise = _TYPICAL.arm,
+    wanted: Accuracy = WANTED,
+    criterion: Criterion = "A",
     floor: float | None = 0.0,
     samples: int = 4000,
     seed: int = 0,
@@ -80,10 +91,14 @@ def plan_views(
         T_holder_board: Guess of T_flange_board (eye to hand) or T_base_board (eye in hand).
         mount: Who carries the camera.
         n: Number of views.
-        q_start: Where the arm stands; home by default. Postures near it are preferred.
+        q_start: Where the arm stands; home by default.
         joint_covariance: (12, 12) of both guesses when views were taken already; their knowledge counts.
+        guess_covariance: (12, 12) of both guesses, when they may be far off: the board is kept away from the
+            picture's border accordingly. ``joint_covariance`` by default.
         pixel_sigma: Expected noise of a corner [px].
         arm_sigma: Expected noise of the arm.
+        wanted: What errors of position and orientation are weighed by.
+        criterion: "A" for the least sum of variances, "D" for the least volume of the uncertainty.
         floor: Height of the table in the base frame [m]; None where there is none.
         samples: Board poses drawn.
         seed: Of the drawing.
@@ -91,85 +106,77 @@ def plan_views(
     Raises:
         CalibrationError: Fewer than ``n`` postures show the board.
     """
-    X, Y = as_transform(T_mount_camera), as_transform(T_holder_board)
     start = np.asarray(robot.home if q_start is None else q_start, dtype=np.float64)
     workcell = Workcell(
-        solver=solver, intrinsics=intrinsics, board=board, mount=mount, T_mount_camera=X, T_holder_board=Y, floor=floor
+        solver=solver,
+        intrinsics=intrinsics,
+        board=board,
+        mount=mount,
+        T_mount_camera=as_transform(T_mount_camera),
+        T_holder_board=as_transform(T_holder_board),
+        guess_covariance=joint_covariance if guess_covariance is None else guess_covariance,
+        floor=floor,
     )
-    postures = workcell.postures(start, samples, np.random.default_rng(seed))
-    if len(postures) < n:
+    rng = np.random.default_rng(seed)
+    candidates = workcell.candidates(start, samples, rng)
+    if len(candidates) < n:
         raise CalibrationError(
-            f"Only {len(postures)} of {samples} board poses in view of the camera can be reached; {n} are wanted.",
+            f"Only {len(candidates)} of {samples} board poses in view of the camera can be reached; {n} are wanted.",
             "Move the camera or the board so that the arm can show the board in more of the picture, or ask for fewer.",
-            reachable=len(postures),
+            reachable=len(candidates),
         )
-    state = ChainState(X.matrix, Y.matrix, np.tile(np.eye(4), (len(postures), 1, 1)))
-    flanges = robot.forward(postures)
-    views = _information(state, flanges, mount, board, intrinsics, pixel_sigma, arm_sigma)
-    known = np.diag(np.tile([1.0, 1.0, 1.0, 0.1, 0.1, 0.1], 2))  # a metre and a few radians: next to nothing
-    if joint_covariance is not None:
-        known = known + batch.inverse(joint_covariance)
-    chosen = choose(views, known, n)
-    covariance = batch.inverse(known + views[chosen].sum(axis=0))
-    order = _shortest_tour(postures[chosen], start, robot.velocity)
-    chosen = [chosen[i] for i in order]
+    noise = Noise(pixel=pixel_sigma, arm=arm_sigma)
+    known = knowledge(joint_covariance)
+    chosen = design(
+        workcell, candidates, known, n, start=start, noise=noise, wanted=wanted, criterion=criterion, rng=rng
+    )
+    order = _shortest_tour(chosen.postures, start, robot.velocity)
+    chosen = chosen.select(np.array(order))
+    views = information(workcell, chosen.Ts_base_flange, noise)
+    promised = Accuracy.of(batch.inverse(known + views.sum(axis=0)))
     return ViewPlan(
-        postures=postures[chosen],
-        ways=_ways(postures[chosen], start, workcell.clearance),
-        Ts_camera_board=camera_board(state, flanges, mount)[chosen],
-        sigma_translation=float(np.sqrt(np.trace(covariance[:3, :3]))),
-        sigma_rotation=float(np.sqrt(np.trace(covariance[3:6, 3:6]))),
-        candidates=len(postures),
+        postures=chosen.postures,
+        ways=_ways(chosen.postures, start, workcell.clearance),
+        Ts_camera_board=chosen.Ts_camera_board,
+        sigma_translation=promised.translation,
+        sigma_rotation=promised.rotation,
+        candidates=len(candidates),
     )
 
 
-def choose(views: Floats, known: Floats, n: int) -> list[int]:
-    """Return the indices of ``n`` views whose information, with what is ``known``, leaves the least error of X.
+def design(
+    workcell: Workcell,
+    candidates: Candidates,
+    known: Floats,
+    n: int,
+    *,
+    start: Floats,
+    noise: Noise,
+    wanted: Accuracy = WANTED,
+    criterion: Criterion = "A",
+    rng: np.random.Generator,
+) -> Candidates:
+    """Return the ``n`` views that together tell most: the best candidates, then the best close to those.
 
     Args:
-        views: (M, 12, 12) information of each candidate.
+        workcell: Who can see what from where.
+        candidates: At least ``n``.
         known: (12, 12) information there is already, not singular.
-        n: How many to choose, at most M.
+        n: How many views.
+        start: (joints,) where the arm stands [rad], [m].
+        noise: Of corners and arm.
+        wanted: What errors of position and orientation are weighed by.
+        criterion: What is least.
+        rng: Source of chance.
     """
-    weight = np.repeat([_WANTED_TRANSLATION**-2, _WANTED_ROTATION**-2], 3)
-    chosen: list[int] = []
-
-    def best(information: Floats) -> int:
-        covariances = batch.inverse(information + views)
-        cost = np.einsum("mii,i->m", covariances[:, :6, :6], weight)
-        cost[chosen] = np.inf
-        return int(np.argmin(cost))
-
-    total = known
-    for _ in range(n):
-        chosen.append(best(total))
-        total = total + views[chosen[-1]]
-    for _ in range(_EXCHANGES):
-        for _ in range(n):
-            oldest = chosen.pop(0)
-            total = total - views[oldest]
-            chosen.append(best(total))
-            total = total + views[chosen[-1]]
+    chosen = candidates.select(
+        np.array(choose(likely_information(workcell, candidates, noise), known, n, wanted=wanted, criterion=criterion))
+    )
+    for spread in _SPREADS:
+        pool = chosen.joined(workcell.around(chosen, start, _DRAWN_ABOUT, rng, spread))
+        views = likely_information(workcell, pool, noise)
+        chosen = pool.select(np.array(choose(views, known, n, wanted=wanted, criterion=criterion)))
     return chosen
-
-
-def _information(
-    state: ChainState,
-    flanges: Floats,
-    mount: Mount,
-    board: Board,
-    intrinsics: CameraIntrinsics,
-    pixel_sigma: float,
-    arm_sigma: ArmNoise,
-) -> Floats:
-    """Return the (M, 12, 12) information each view gives about both unknowns, arm noise taken into account."""
-    points = board_points(board)
-    nothing = BoardDetection(points_board=points, points_image=np.zeros((len(points), 2)), timestamp=0.0)
-    seen = Corners([nothing] * len(flanges), intrinsics).linearise(camera_board(state, flanges, mount))
-    D, A = derivatives(state, flanges, mount)
-    arm = np.array([arm_sigma.translation] * 3 + [arm_sigma.rotation] * 3) ** 2
-    V = pixel_sigma**2 * seen.covariance + A * arm @ np.swapaxes(A, 1, 2)
-    return np.swapaxes(D, 1, 2) @ np.linalg.solve(V, D)
 
 
 def _ways(postures: Floats, start: Floats, clearance: Clearance) -> tuple[Floats, ...]:
@@ -177,10 +184,15 @@ def _ways(postures: Floats, start: Floats, clearance: Clearance) -> tuple[Floats
     ways: list[Floats] = []
     before = start
     for posture in postures:
-        straight = clearance.paths_clear(before, posture[None])[0]
-        ways.append(posture[None] if straight else np.stack([start, posture]))
+        ways.append(way_between(before, posture, start, clearance))
         before = posture
     return tuple(ways)
+
+
+def way_between(q_from: Floats, q_to: Floats, home: Floats, clearance: Clearance) -> Floats:
+    """Return the (K, joints) corners of the way to ``q_to``: straight where nothing is touched, else by ``home``."""
+    straight = clearance.paths_clear(q_from, q_to[None])[0]
+    return q_to[None] if straight else np.stack([home, q_to])
 
 
 def _shortest_tour(postures: Floats, start: Floats, velocity: Floats) -> list[int]:

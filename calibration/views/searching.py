@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from calibration.hand_eye.values import HandEyeView
+from calibration.views.candidates import inside_limits
 from calibration.views.clearance import Clearance
 from calibration.views.collecting import Sighting
 from vision_ik.errors import CalibrationError
@@ -150,7 +151,7 @@ def _turned(
     T = first.T_base_flange @ Transform.exp(np.concatenate([np.zeros(3), turn]))
     solution = solver.solve(T @ solver.T_flange_tool, first.q)
     near = np.abs(solution.q - first.q).max() < _FARTHEST
-    inside = (solution.q > robot.lower).all() and (solution.q < robot.upper).all()
+    inside = inside_limits(robot, solution.q[None])[0]
     if not (solution.converged and near and inside and clearance.paths_clear(first.q, solution.q[None])[0]):
         return None
     return solution.q

@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 from calibration_stage import BOARD, LENS
 
-from calibration import Observer, Sighting, calibrate_automatically, collect_views, find_first_views
+from calibration import (
+    Accuracy,
+    NextView,
+    Observer,
+    Sighting,
+    calibrate_automatically,
+    collect_views,
+    find_first_views,
+)
 from calibration.lens.projection import project
-from calibration.views.candidates import board_points
 from calibration.views.moving import Mover
+from calibration.views.sights import board_points
 from vision_ik.arms import JointLimits
 from vision_ik.errors import ArmError, CalibrationError, FrameReadError, TagError
 from vision_ik.ik import HybridSolver, load_solver
@@ -37,12 +45,19 @@ class Cell:
     """A fake arm with a board, seen without pixels; the board shows only where it really would."""
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, *, lag: float = 0.04, blind: bool = False, picture: Image | None = None
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        lag: float = 0.04,
+        blind: bool = False,
+        picture: Image | None = None,
+        pixel: float = 0.0,
     ) -> None:
         self.clock = VirtualClock()
         robot = solver().robot
         self.arm = FakeArm(JointLimits.of(robot), clock=self.clock, q=robot.home, lag=lag)
         self.blind = blind
+        self.pixel = pixel
         self.picture = np.zeros((LENS.height, LENS.width, 3), dtype=np.uint8) if picture is None else picture
         self.postures: dict[int, Floats] = {}
         self.camera = FakeCamera(self._expose, clock=self.clock, intrinsics=LENS, latency=0.05)
@@ -69,7 +84,8 @@ class Cell:
         uv, _ = project(in_camera, LENS)
         if (uv < 0).any() or (uv > (LENS.width - 1, LENS.height - 1)).any():
             return None
-        return BoardDetection(points_board=points, points_image=uv, timestamp=frame.timestamp)
+        noise = self.pixel * np.random.default_rng(frame.index).normal(size=uv.shape)
+        return BoardDetection(points_board=points, points_image=uv + noise, timestamp=frame.timestamp)
 
 
 def test_a_camera_nobody_placed_is_found_and_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +202,47 @@ def test_an_arm_that_sticks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     robot = solver().robot
     with pytest.raises(ArmError, match="came to rest"):
         Mover(arm=cell.arm, robot=robot, clock=cell.clock).go(robot.home + 0.3)
+
+
+def test_views_are_taken_until_the_accuracy_asked_for_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(monkeypatch, pixel=0.3)
+    wanted = Accuracy(translation=0.5e-3, rotation=np.deg2rad(0.1))
+    done = calibrate_automatically(cell.observe, solver(), accuracy=wanted)
+    assert done.enough is not None
+    assert done.enough.reached
+    assert done.enough.sentence.startswith("Reached: ")
+    assert done.result.sigma_translation <= wanted.translation
+    assert done.result.T_mount_camera.distance_to(T_BASE_CAMERA)[0] < 2.5 * wanted.translation
+    last = done.steps[-1]
+    assert last.sigma_after.translation < done.steps[0].proposal.sigma_before.translation
+    assert last.sigma_after.translation == pytest.approx(last.proposal.sigma_after.translation, rel=0.35)
+    assert 6 <= len(done.views) == len(done.steps) < 15
+
+
+def test_an_accuracy_out_of_reach_is_said_before_the_views_are_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(monkeypatch, pixel=0.3)
+    asked: list[NextView] = []
+
+    def no(proposal: NextView) -> bool:
+        asked.append(proposal)
+        return False
+
+    wanted = Accuracy(translation=1e-6, rotation=np.deg2rad(0.1))
+    done = calibrate_automatically(cell.observe, solver(), accuracy=wanted, most=20, confirm=no)
+    assert len(asked) == 1
+    assert "leaves" in asked[0].remark
+    assert "after 20 views" in asked[0].remark
+    assert asked[0].remark in asked[0].sentence
+    assert done.views == ()
+    assert done.enough is None
+    assert done.result is done.rough
+
+
+def test_after_the_most_views_it_is_said_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(monkeypatch, pixel=0.3)
+    wanted = Accuracy(translation=1e-6, rotation=np.deg2rad(0.1))
+    done = calibrate_automatically(cell.observe, solver(), accuracy=wanted, most=5)
+    assert done.enough is not None
+    assert not done.enough.reached
+    assert "is left" in done.enough.sentence
+    assert done.result.used_views == 5
