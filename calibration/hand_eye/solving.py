@@ -102,6 +102,7 @@ def calibrate_hand_eye_poses(
     mount: Mount = "eye_to_hand",
     covariances: ArrayLike | None = None,
     arm_sigma: ArmNoise | None = None,
+    terms: Sequence[Term] = (),
     seed: int = 0,
 ) -> HandEyeResult:
     """Compute where the camera is from pairs of poses, without pixels.
@@ -115,6 +116,7 @@ def calibrate_hand_eye_poses(
         mount: Who carries the camera.
         covariances: (N, 6, 6) of Ts_camera_board, tangent at the pose, (v, w) [m, rad].
         arm_sigma: Noise of the reported flange poses; None estimates it.
+        terms: Further unknowns of the arm, see ``calibrate_hand_eye``.
         seed: Of the random view triples the start is chosen from.
 
     Raises:
@@ -138,6 +140,7 @@ def calibrate_hand_eye_poses(
         start=Variances(1.0, *_squares(arm_sigma or _START_ARM)),
         free=(False, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
+        terms=TermStack(terms),
     )
     return solve_with_reasons(problem, dict.fromkeys(checks.duplicates(flanges, [None] * len(flanges)), _REPEATED))
 
