@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,8 @@ _FEWEST_TO_JUDGE = 5
 """With fewer views, any of them could be the one that is wrong: none is left out."""
 _LARGEST_ARM = 50e-3
 """[m] Noise no arm has: the chain is not the one that was told."""
+_FEW_WORDS = 3
+"""Repairs that are told one by one."""
 _POOR_SIGMA = 10e-3
 """[m] Predicted error above which the result is called poor."""
 
@@ -50,8 +52,8 @@ class Settled:
     """(N,) views in the fit."""
     usable: NDArray[np.bool_]
     """(N,) views that could have been."""
-    unsharp: NDArray[np.bool_]
-    """(N,) views whose corners scatter far more than in others."""
+    sharp: float
+    """[px] Scatter of corners from which a view's are far worse than others'."""
     warnings: tuple[str, ...]
     """About the motion."""
 
@@ -74,12 +76,15 @@ class Problem:
     terms: TermStack = NO_TERMS
     """Further unknowns, for all views."""
 
-    def settle(self, excluded: Mapping[int, Remark], *, least_agreeing: float = _LEAST_AGREEING) -> Settled:
+    def settle(
+        self, excluded: Mapping[int, Remark], *, least_agreeing: float = _LEAST_AGREEING, core: bool = False
+    ) -> Settled:
         """Fit without the views in ``excluded`` and those that contradict the rest.
 
         Args:
             excluded: Views that take no part.
             least_agreeing: Share of the views that must agree.
+            core: Fit the views of the closed-form consensus alone, for others to be judged by.
 
         Raises:
             CalibrationError: Too few views, too little motion, or no agreement among the views: then its facts
@@ -87,12 +92,12 @@ class Problem:
         """
         usable = np.array([i not in excluded for i in range(len(self.names))], dtype=bool)
         checks.check_units(self.flanges)
-        warnings = checks.check_motion(self.flanges[usable])
+        warnings = checks.check_motion(self.flanges[usable], lambda: self._predicted(usable))
         X, Y, agree = self._start(usable)
         used = usable.copy()
         used[usable] = agree | (len(agree) < _FEWEST_TO_JUDGE)
         self._check_agreement(used, usable, least_agreeing)
-        reached, verdicts, used = self._settle(used, usable, X, Y, least_agreeing)
+        reached, verdicts, used = self._settle(used, used if core else usable, X, Y, least_agreeing)
         arm = float(np.sqrt(reached.variances.translation))
         if arm > _LARGEST_ARM:
             raise CalibrationError(
@@ -108,9 +113,16 @@ class Problem:
             verdicts=verdicts,
             used=used,
             usable=usable,
-            unsharp=_unsharp(verdicts, used),
+            sharp=_sharp(verdicts, used),
             warnings=tuple(warnings),
         )
+
+    def _predicted(self, usable: NDArray[np.bool_]) -> float:
+        """Return how well the views would tell the camera's position [m] at the noise that the fit starts from."""
+        X, Y, _ = self._start(usable)
+        still = ChainState(X, Y, np.eye(4)[None])
+        spread = self.evidence.select(usable).linearise(self.candidates[usable, 0]).covariance
+        return checks.predicted_sigma(still, self.flanges[usable], self.mount, spread, self.start)
 
     def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
@@ -176,7 +188,7 @@ class Problem:
             limit = scale * float(chi2.isf(_OUTLIER_PROBABILITY, 6))
         if used.sum() < _FEWEST_TO_JUDGE:
             return ~used
-        return (verdicts.chi_square > limit) | _unsharp(verdicts, used)
+        return (verdicts.chi_square > limit) | (verdicts.scatter > _sharp(verdicts, used))
 
     def _check_agreement(self, used: NDArray[np.bool_], usable: NDArray[np.bool_], least: float) -> None:
         if used.sum() < max(checks.MIN_VIEWS, least * usable.sum()):
@@ -199,12 +211,10 @@ class Problem:
         reports = self._reports(verdicts, used, remarks)
         covariance = adjusted_covariance(reached.model, reached.variances, self.free)
         left_out = [f"View {report.name} was left out: it {report.reason}." for report in reports if report.reason]
-        mended = [
-            f"View {report.name} was mended: {report.repair}."
-            for report in reports
-            if report.repair and report.cause is not Cause.PLANAR_FLIP
-        ]
-        doubts = self._doubts(covariance, verdicts, used)
+        mended = _mended(reports)
+        sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
+        motion = [f"{text} As they are, its position is known to {sigma * 1e3:.1f} mm." for text in settled.warnings]
+        doubts = self._doubts(sigma, verdicts, used)
         terms = self.terms.select(used)
         evidence = terms.evidence(self.evidence.select(used), reached.theta)
         flanges = terms.flanges(self.flanges[used], reached.theta)
@@ -226,7 +236,7 @@ class Problem:
             views=reports,
             pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
             chain_rms=float(np.sqrt(chain.sum() / corners)),
-            warnings=(*settled.warnings, *mended, *left_out, *doubts),
+            warnings=(*motion, *mended, *left_out, *doubts),
             terms=self.terms.estimates(reached.theta, _symmetric(covariance[12:, 12:])),
             log_likelihood=reached.log_likelihood,
         )
@@ -260,10 +270,9 @@ class Problem:
             )
         return tuple(reports)
 
-    def _doubts(self, covariance: Floats, verdicts: Verdicts, used: NDArray[np.bool_]) -> list[str]:
-        """Return warnings about the result as a whole."""
+    def _doubts(self, sigma: float, verdicts: Verdicts, used: NDArray[np.bool_]) -> list[str]:
+        """Return warnings about the result as a whole, its position known to ``sigma`` [m]."""
         doubts: list[str] = []
-        sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
         if sigma > _POOR_SIGMA:
             doubts.append(f"The camera's position is uncertain by {sigma * 1e3:.0f} mm: add views.")
         agreement = _median(verdicts.chi_square[used]) / float(chi2.median(6))
@@ -273,9 +282,26 @@ class Problem:
         return doubts
 
 
-def _unsharp(verdicts: Verdicts, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which views' (N,) corners scatter far more than those of the ``used`` ones."""
-    return verdicts.scatter > max(_BLURRED_FLOOR, _BLURRED_RATIO * _median(verdicts.scatter[used]))
+def _mended(reports: Sequence[ViewReport]) -> list[str]:
+    """Return a sentence about each kind of repair."""
+    groups: dict[Cause, list[ViewReport]] = {}
+    for report in reports:
+        if report.repair and report.cause is not None and report.cause is not Cause.PLANAR_FLIP:
+            groups.setdefault(report.cause, []).append(report)
+    told: list[str] = []
+    for cause, views in groups.items():
+        if len(views) == 1:
+            told.append(f"View {views[0].name} was mended: {views[0].repair}.")
+            continue
+        repairs = list(dict.fromkeys(view.repair for view in views))
+        what = "; ".join(repairs) if len(repairs) <= _FEW_WORDS else f"{cause.value}, each as its report says"
+        told.append(f"Views {', '.join(view.name for view in views)} were mended: {what}.")
+    return told
+
+
+def _sharp(verdicts: Verdicts, used: NDArray[np.bool_]) -> float:
+    """Return the scatter [px] from which corners are far worse than those of the ``used`` views."""
+    return max(_BLURRED_FLOOR, _BLURRED_RATIO * _median(verdicts.scatter[used]))
 
 
 def _median(values: Floats) -> float:

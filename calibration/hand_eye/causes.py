@@ -93,6 +93,8 @@ class Case:
     """(N, K, 4, 4) poses T_camera_board that the corners allow, best first; NaN where there is none."""
     spread: Floats
     """(N, K, 6, 6) their covariances for 1 px (left twist)."""
+    scatter: Floats
+    """(N,) [px] of the corners about the first of them; NaN for ready-made poses."""
     flanges: Floats
     """(N, 4, 4) Ts_base_flange as reported."""
     twists: list[Floats | None]

@@ -35,9 +35,14 @@ class Displacement:
     """BOARD_MOVED or CAMERA_MOVED."""
     views: tuple[int, ...]
     change: Floats
-    """(4, 4) Board: T_board_displaced, of the usual board frame. Camera: T_displaced_camera, of the usual camera frame."""
+    """(4, 4) T_board_displaced of a board, T_displaced_camera of a camera; beside where it sat in the other views."""
     odds: float
     """Logarithm of how much likelier this is than that anything went wrong in each view."""
+
+    def lasts(self, case: Case) -> bool:
+        """Return whether it sat there in the last view of which anything is known."""
+        agreeing = [i for i in range(case.count) if i not in case.accused]
+        return max(self.views) > max(agreeing)
 
     def sentence(self, case: Case) -> str:
         """Say what moved by how much, and in which views."""
@@ -112,13 +117,13 @@ def _shared(case: Case, cause: Cause, seed: int, views: Sequence[int]) -> Displa
     prior = np.diag(np.repeat(np.square(WILD), 3))
     marginal = float(gaussian(size, prior[None])[0]) + 0.5 * float(np.linalg.slogdet(2.0 * np.pi * covariance)[1])
     odds = float(np.sum(gaussian(error, V[members]))) + marginal
-    chosen = tuple(int(views[k]) for k in members)
+    chosen = tuple(int(k) for k in np.array(views)[members])
     return Displacement(cause=cause, views=chosen, change=change, odds=odds - sum(case.unexplained(i) for i in chosen))
 
 
 def _carried(V: Floats, by_change: Floats, by_change_seed: Floats) -> Floats:
     """Return (n, 6, 6) what the doubt (6, 6) about one view's pose means for the others'."""
-    back = np.linalg.inv(by_change_seed)
+    back = batch.inverse(by_change_seed)
     carry = by_change @ back
     return carry @ V @ np.swapaxes(carry, 1, 2)
 
@@ -133,7 +138,8 @@ class Moved:
         mount: Which chain.
         members: (N,) the views in which it sat elsewhere.
         what: BOARD_MOVED or CAMERA_MOVED.
-        T_flange_moved: (4, 4) start, on the side of the flange that it acts on (`acts_on_flange`).
+        start: (4, 4) displacement at zero unknowns, right of the flange pose where what moved sits on the flange,
+            else left of it.
     """
 
     def __init__(
@@ -171,14 +177,20 @@ class Moved:
         return (self._what is Cause.BOARD_MOVED) == (self._mount == "eye_to_hand")
 
 
-def moved_term(case: Case, displacement: Displacement, members: NDArray[np.bool_]) -> Moved:
-    """Return the unknowns of a displacement, starting from the one found."""
+def moved_term(case: Case, displacement: Displacement) -> Moved:
+    """Return the unknowns of a displacement, starting from the one found.
+
+    Of a camera that moved, the last place is the one that counts: the other views are the displaced ones then.
+    """
     measure, change = case.measure, displacement.change
+    members = np.isin(np.arange(case.count), displacement.views)
     # X^-1 A Y D = X^-1 (A E) Y and D X^-1 A Y = X^-1 (E A) Y; for eye in hand A is the inverse of the flange.
     through = measure.Y if displacement.cause is Cause.BOARD_MOVED else measure.X
-    E = through @ change @ np.linalg.inv(through)
+    E = through @ change @ batch.inverse(through)
     if measure.mount == "eye_in_hand":
-        E = np.linalg.inv(E)
+        E = batch.inverse(E)
+    if displacement.cause is Cause.CAMERA_MOVED and displacement.lasts(case):
+        members, E = ~members, batch.inverse(E)
     return Moved(case.flanges, measure.mount, members, displacement.cause, E)
 
 

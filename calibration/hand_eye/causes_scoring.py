@@ -2,7 +2,8 @@
 
 A guess at what went wrong says which pose of the flange, or of the board, the view really had. What
 then remains between seen and predicted pose is judged by the noise that was found in the other
-views. Against each guess stands the view that nothing explains: off by anything up to ``WILD``.
+views. Against each guess stands the view that nothing explains: noisier than the others by some factor, or off by
+anything up to ``WILD``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from calibration.hand_eye.noise_levels import Variances
 from vision_ik.rig import Mount
 from vision_ik.types import Floats
 
+_NOISIER = (3.0, 6.0, 12.0, 24.0)
+"""Factors by which a view may just be worse than the others."""
 WILD = (0.2, 0.5)
 """[m], [rad] How far off a view is that nothing explains, per axis, one standard deviation."""
 
@@ -48,7 +51,7 @@ class Calibrated:
         state = ChainState(self.X, self.Y, np.eye(4)[None])
         predicted = camera_board(state, Ts_base_flange, self.mount)
         D, A = derivatives(state, Ts_base_flange, self.mount)
-        V = self.variances.pixel * spread + A * self._arm @ np.swapaxes(A, 1, 2)
+        V = self.variances.sight * spread + A * self._arm @ np.swapaxes(A, 1, 2)
         V = V + D @ self.covariance @ np.swapaxes(D, 1, 2)
         return predicted, batch.log(seen @ batch.inverses(predicted)), V
 
@@ -74,7 +77,9 @@ class Calibrated:
         _, error, V = self.errors(seen, spread, Ts_base_flange)
         # Wild at the board, not at the camera: what is only turned stays where it is seen.
         Ad = batch.adjoints(seen)
-        return gaussian(error, V + Ad * np.repeat(np.square(WILD), 3) @ np.swapaxes(Ad, 1, 2))
+        wild = gaussian(error, V + Ad * np.repeat(np.square(WILD), 3) @ np.swapaxes(Ad, 1, 2))
+        worse = [gaussian(error, factor**2 * V) for factor in _NOISIER]
+        return np.logaddexp.reduce([wild, *worse], axis=0) - np.log(1.0 + len(worse))
 
     @property
     def _arm(self) -> Floats:

@@ -66,7 +66,7 @@ def find_set_fault(
         mount: Who carries the camera, as told.
         rng: Chooses the triples of the closed forms.
     """
-    known = np.isfinite(Ts_camera_board).all(axis=(1, 2))
+    known: NDArray[np.bool_] = np.all(np.isfinite(Ts_camera_board), axis=(1, 2))
     if known.sum() < FEWEST:
         return None
     flanges, boards = Ts_base_flange, Ts_camera_board
@@ -112,6 +112,7 @@ def scale_of(A: Floats, M: Floats, rng: np.random.Generator) -> tuple[float, Flo
     turned_A, turned_M = A.copy(), M.copy()
     turned_A[:, :3, 3] = turned_M[:, :3, 3] = 0.0
     X, Y, agree = consensus(turned_A, turned_M, rng)
+    scale, distance = 1.0, np.full(len(A), np.inf)
     for _ in range(3):
         a, m = A[agree], M[agree]
         n = len(a)
@@ -135,7 +136,6 @@ def _guesses(
 ) -> Iterator[_Guess]:
     arms = arm_poses(flanges, mount)
     yield _Guess(arms=batch.inverses(arms)[known], boards=boards[known], kind="inverse")
-    yield _Guess(arms=arms[known], boards=batch.inverses(boards[known]), kind="boards inverse")
     quaternion = Rotation.from_matrix(flanges[:, :3, :3]).as_quat()
     for order, kind in (([1, 2, 3, 0], "w first"), ([3, 0, 1, 2], "w last")):
         reread = flanges.copy()
@@ -198,12 +198,6 @@ def _error(guess: _Guess, X: Floats, Y: Floats, mount: Mount, told: float, misfi
         return _inverse_error(X, Y, mount, clearer)
     if guess.kind == "scale":
         return _scale_error(float(guess.words), clearer)
-    if guess.kind == "boards inverse":
-        return CalibrationError(
-            f"The poses of the board are given in the inverse direction, the camera in the board's frame: {clearer}.",
-            "Give the board in the camera's frame, T_camera_board: invert each.",
-            fault="boards inverse",
-        )
     if guess.kind in ("w first", "w last"):
         read, meant = ("x y z w", "w x y z") if guess.kind == "w first" else ("w x y z", "x y z w")
         return CalibrationError(
@@ -239,7 +233,7 @@ def _inverse_error(X: Floats, Y: Floats, mount: Mount, clearer: str) -> Calibrat
             fault="poses inverse",
         )
     return CalibrationError(
-        f"Either the arm's poses are given in the inverse direction or the mount is not {mount} {facts}.",
+        f"Either the poses are given in the inverse direction or the mount is not {mount} {facts}.",
         f"{remedy}, or give the mount {other}.",
         fault="poses inverse or wrong mount",
     )
@@ -252,8 +246,8 @@ def _scale_error(scale: float, clearer: str) -> CalibrationError:
             if max(scale / ratio, ratio / scale) < _UNIT_WITHIN:
                 what = "poses of the arm" if whose == "arm" else "points of the board"
                 return CalibrationError(
-                    f"The {what} look like {unit}: lengths of the arm are {scale:.3g} times those the camera sees "
-                    f"({clearer}).",
+                    f"The {what} look like {unit}, not metres: lengths of the arm are {scale:.3g} times those that the "
+                    f"camera sees ({clearer}).",
                     f"Give all lengths in metres: multiply those of the {whose} by {factor:g}.",
                     fault=unit,
                     scale=scale,

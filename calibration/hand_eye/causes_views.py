@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -68,17 +71,19 @@ def _assign(case: Case, wanted: dict[int, Floats]) -> dict[int, Explanation]:
     for i, j in partner.items():
         odds = float(wanted[i][j])
         with_pose = f"its picture belongs with the pose of view {case.names[j]}"
+        paired = f"paired with the pose of view {case.names[j]}"
         neighbours = [k for k, shift in shifts.items() if shift == shifts[i] and k != i and abs(k - i) <= 2]
         if neighbours and abs(shifts[i]) <= _LONGEST_SHIFT and partner.get(j) != i:
             places = f"{abs(shifts[i])} {'place' if abs(shifts[i]) == 1 else 'places'}"
             way = "ahead of" if shifts[i] > 0 else "behind"
             cause, words = Cause.PAIRING_SHIFTED, f"{with_pose}: pictures run {places} {way} the poses here"
+            paired = f"{paired}, {places} {'on' if shifts[i] > 0 else 'back'}"
         elif not free[j]:
             cause = Cause.STALE_PICTURE
-            words = f"its picture shows the posture of view {case.names[j]}: the camera gave an old picture, or the arm an old pose"
+            words = f"its picture shows the posture of view {case.names[j]}: an old picture, or an old pose"
         else:
             cause, words = Cause.PAIRING_SWAPPED, with_pose
-        repair = Repair(words=f"paired with the pose of view {case.names[j]}", partner=j) if free[j] else None
+        repair = Repair(words=paired, partner=j) if free[j] else None
         found[i] = Explanation(cause=cause, sentence=words, odds=odds, repair=repair)
     return found
 
@@ -106,38 +111,57 @@ def _corner_order(case: Case, i: int, nothing: float) -> Explanation | None:
 
 def _on_the_way(case: Case, i: int, nothing: float) -> Explanation | None:
     """Return how well it explains view i that the arm was on its way when the picture was taken."""
-    ways: list[tuple[Floats, Floats, Floats, str]] = []
-    twist = case.twists[i]
-    if twist is not None and np.linalg.norm(twist) > 1e-9:
-        s = np.linspace(-1.0, 1.0, _STEPS)
-        ways.append((case.flanges[i], _LATE * twist, s, "{sign} {ms:.0f} ms of its motion"))
-    for j, words in ((i - 1, "it had not arrived from view {name}"), (i + 1, "it had left for view {name}")):
-        if 0 <= j < case.count:
-            way = batch.log((batch.inverses(case.flanges[i : i + 1]) @ case.flanges[j])[:1])[0]
-            if np.linalg.norm(way) > 1e-9:
-                # The far end is the pose of the neighbour: that is a matter of pairing.
-                ways.append(
-                    (case.flanges[i], way, np.linspace(0.0, 1.0, _STEPS)[1:-1], words.format(name=case.names[j]))
-                )
-    best: Explanation | None = None
+    ways = _ways(case, i)
     seen, spread = case.nearest(i)
-    for start, way, s, words in ways:
-        flanges = start @ batch.exp(s[:, None] * way)
-        along = (s[1] - s[0]) * way
-        bow = np.zeros(len(s)) if "{ms" in words else _BOW * np.minimum(s, 1.0 - s)
-        lengths = np.repeat([np.linalg.norm(way[:3]), np.linalg.norm(way[3:])], 3)
+    best: Explanation | None = None
+    for way in ways:
+        count = len(way.steps)
+        flanges = case.flanges[i] @ batch.exp(way.steps[:, None] * way.twist)
+        along = (way.steps[1] - way.steps[0]) * way.twist
+        lengths = np.repeat([np.linalg.norm(way.twist[:3]), np.linalg.norm(way.twist[3:])], 3)
+        bow = way.bow * np.minimum(way.steps, 1.0 - way.steps)
         loose = np.outer(along, along) + (bow[:, None] * lengths)[:, :, None] ** 2 * np.eye(6)
         densities = case.measure.log_density(
-            np.tile(seen, (len(s), 1, 1)), np.tile(spread, (len(s), 1, 1)), flanges, loose_flange=loose
+            np.tile(seen, (count, 1, 1)), np.tile(spread, (count, 1, 1)), flanges, loose_flange=loose
         )
-        k = int(np.argmax(densities))
-        share = float(s[k])
-        told = words.format(sign="before" if share < 0 else "after", ms=abs(share) * _LATE * 1e3)
-        if "{ms" in words:
-            told = f"the picture shows it {told}"
-        else:
-            told = f"{told} ({share * np.linalg.norm(way[:3]) * 1e3:.0f} mm short)" if share < 1 else told
         odds = mixture(densities) - nothing - float(np.log(len(ways)))
         if best is None or odds > best.odds:
-            best = Explanation(cause=Cause.ARM_MOVING, sentence=f"the arm was moving: {told}", odds=odds)
+            words = way.words(float(way.steps[int(np.argmax(densities))]))
+            best = Explanation(cause=Cause.ARM_MOVING, sentence=f"the arm was moving: {words}", odds=odds)
     return best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """Where the flange may have been: at ``exp(s twist)`` from where it was reported."""
+
+    twist: Floats
+    steps: Floats
+    """(S,) the s that are tried."""
+    bow: float
+    """Share of the distance to the nearer end by which the true way may lie beside."""
+    words: Callable[[float], str]
+    """What is said of an s."""
+
+
+def _ways(case: Case, i: int) -> list[_Way]:
+    found: list[_Way] = []
+    twist = case.twists[i]
+    if twist is not None and np.linalg.norm(twist) > 0:
+
+        def in_time(s: float) -> str:
+            return f"the picture is {abs(s) * _LATE * 1e3:.0f} ms {'earlier' if s < 0 else 'later'} than the pose"
+
+        found.append(_Way(_LATE * twist, np.linspace(-1.0, 1.0, _STEPS), 0.0, in_time))
+    for j, verb in ((i - 1, "it had not arrived from"), (i + 1, "it had left for")):
+        if not 0 <= j < case.count:
+            continue
+        way = batch.log(batch.inverses(case.flanges[i : i + 1]) @ case.flanges[j : j + 1])[0]
+        if np.linalg.norm(way) > 0:
+
+            def in_space(s: float, way: Floats = way, verb: str = verb, name: str = case.names[j]) -> str:
+                return f"{verb} view {name}, by {s * float(np.linalg.norm(way[:3])) * 1e3:.0f} mm"
+
+            # The far end is the pose of the neighbour: that is a matter of pairing.
+            found.append(_Way(way, np.linspace(0.0, 1.0, _STEPS)[1:-1], _BOW, in_space))
+    return found

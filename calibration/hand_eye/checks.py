@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from calibration import batch
+from calibration.hand_eye.chain import ChainState, derivatives
+from calibration.hand_eye.noise_levels import Variances
 from vision_ik.errors import CalibrationError
+from vision_ik.rig import Mount
 from vision_ik.types import Board, BoardDetection, Chessboard, Floats
 
 MIN_VIEWS = 3
@@ -18,6 +21,10 @@ _LARGEST_BOARD = 5.0
 """[m]"""
 _SMALLEST_TURN = np.deg2rad(1.0)
 """Rotation about the second axis (RMS over pairs of views) below which nothing useful is left."""
+_ONE_PLACE = 5e-3
+"""[m] Flange positions all this near to each other are one place."""
+_KNOWN = 1.0
+"""[m], [rad] What is known of a camera before any view."""
 _FLAT = 1e-3
 """Second over first extent of the corners on the board below which they are a line."""
 
@@ -85,8 +92,12 @@ def check_count(views: int) -> None:
         )
 
 
-def check_motion(Ts_base_flange: Floats) -> list[str]:
+def check_motion(Ts_base_flange: Floats, predict: Callable[[], float] | None = None) -> list[str]:
     """Refuse views whose flange orientations cannot tell the two unknown transforms apart.
+
+    Args:
+        Ts_base_flange: (N, 4, 4).
+        predict: Returns how well the camera's position would be known [m], one standard deviation.
 
     Returns:
         Warnings about motion that is enough, but poor.
@@ -103,18 +114,26 @@ def check_motion(Ts_base_flange: Floats) -> list[str]:
     extents = np.linalg.svd(turns, compute_uv=False) / np.sqrt(len(turns))
     first, second = float(np.rad2deg(extents[0])), float(np.rad2deg(extents[1]))
     if extents[0] < _SMALLEST_TURN:
+        places = Ts_base_flange[:, :3, 3]
+        one_place = float(np.linalg.norm(places - places.mean(axis=0), axis=1).max()) < _ONE_PLACE
+        where = f"All {n} views were taken from one place, and the" if one_place else "The"
+        sigma = _predicted(predict)
         raise CalibrationError(
-            f"The flange hardly turns between the {n} views: {largest:.2f} degrees at most.",
+            f"{where} flange hardly turns between the {n} views: {largest:.2f} degrees at most{_known_to(sigma)}.",
             "Add views that turn it by 20 degrees and more about at least two axes.",
             largest_turn_deg=largest,
+            predicted_sigma=sigma,
         )
     if extents[1] < _SMALLEST_TURN:
+        sigma = _predicted(predict)
         raise CalibrationError(
-            f"All {n} views turn the flange about one axis only: {first:.1f} deg RMS about it, {second:.2f} across.",
+            f"All {n} views turn the flange about one axis only: {first:.1f} deg RMS about it, {second:.2f} across"
+            f"{_known_to(sigma)}.",
             "Add views that turn it about a second axis by 20 degrees and more: along the first axis "
             "the camera's position cannot be told.",
             first_axis_deg=first,
             second_axis_deg=second,
+            predicted_sigma=sigma,
         )
     if second < 8.0:
         return [
@@ -122,6 +141,36 @@ def check_motion(Ts_base_flange: Floats) -> list[str]:
             "turns of 20 degrees and more would make the result several times surer."
         ]
     return []
+
+
+def predicted_sigma(state: ChainState, Ts_base_flange: Floats, mount: Mount, spread: Floats, start: Variances) -> float:
+    """Return how well views would tell the camera's position [m], one standard deviation, at the noise of ``start``.
+
+    No more than about a metre: that much is known of any camera.
+
+    Args:
+        state: Mount and holder, roughly, and no arm errors.
+        Ts_base_flange: (N, 4, 4).
+        mount: Which chain.
+        spread: (N, 6, 6) covariance of the board poses seen, for 1 px.
+        start: Noise levels.
+    """
+    D, A = derivatives(state, Ts_base_flange, mount)
+    arm = np.array([start.translation] * 3 + [start.rotation] * 3)
+    V = start.sight * spread + A * arm @ np.swapaxes(A, 1, 2)
+    information = np.sum(np.swapaxes(D, 1, 2) @ np.linalg.solve(V, D), axis=0)
+    covariance = np.linalg.inv(information + np.eye(12) / _KNOWN**2)
+    return float(np.sqrt(np.trace(covariance[:3, :3])))
+
+
+def _predicted(predict: Callable[[], float] | None) -> float:
+    return float("nan") if predict is None else predict()
+
+
+def _known_to(sigma: float) -> str:
+    if not np.isfinite(sigma):
+        return ""
+    return f"; where the camera is would be known to {sigma * 1e3:.0f} mm"
 
 
 def duplicates(Ts_base_flange: Floats, detections: Sequence[BoardDetection | None]) -> list[int]:

@@ -40,6 +40,8 @@ _DOUBTED = (4e-3, float(np.deg2rad(0.8)))
 """[m], [rad] Noise of the arm from which the set as a whole is doubted ..."""
 _FEW = 0.75
 """... or share of views that agree below which it is."""
+_NO_AGREEMENT = {"agreeing", "arm_noise", "median_distance"}
+"""Facts of the refusals that a fault of the set may explain."""
 _FLIPPED = float(np.deg2rad(5.0))
 """Angle between two tilts of a board from which taking the second is worth a word."""
 
@@ -70,11 +72,11 @@ def solve_with_reasons(
     Raises:
         CalibrationError: Too few views or too little motion; or no agreement, with the likeliest reason.
     """
-    speeds = list(twists) if twists is not None else [None] * len(problem.names)
+    speeds: list[Floats | None] = list(twists) if twists is not None else [None] * len(problem.names)
     try:
         settled = problem.settle(excluded)
     except CalibrationError as refusal:
-        if not {"agreeing", "arm_noise"} & refusal.facts.keys():
+        if not _NO_AGREEMENT & refusal.facts.keys():
             raise
         return _rescued(problem, excluded, speeds, refusal)
     result = _with_repairs(problem, excluded, speeds, settled)
@@ -100,13 +102,17 @@ def _rescued(
         return _without_fault(problem, excluded, twists, fault)
     usable = len(problem.names) - len(excluded)
     try:
-        settled = problem.settle(excluded, least_agreeing=max(_LEAST_HOLD, _FEWEST_HOLD / max(usable, 1)))
-        result = _with_repairs(problem, excluded, twists, settled)
+        core = problem.settle(excluded, least_agreeing=max(_LEAST_HOLD, _FEWEST_HOLD / max(usable, 1)), core=True)
+        result = _with_repairs(problem, excluded, twists, replace(core, usable=_others(problem, excluded)))
     except CalibrationError as error:
         raise refusal from error
     if result.used_views < _LEAST_MENDED * usable:
         raise refusal
     return result
+
+
+def _others(problem: Problem, excluded: dict[int, Remark]) -> NDArray[np.bool_]:
+    return np.array([i not in excluded for i in range(len(problem.names))], dtype=np.bool_)
 
 
 def _set_fault(problem: Problem, excluded: dict[int, Remark]) -> SetFault | None:
@@ -143,8 +149,8 @@ def _without_fault(
         for j, i in enumerate(pictures)
         if i != j and j not in missing
     }
-    result = paired.result(settled, _remarks(paired, settled, missing | moved, {}) | repaired | missing | moved)
-    told = [text for text in result.warnings if "was mended" not in text]
+    result = paired.result(settled, _remarks(paired, settled, missing | moved, twists) | repaired | missing | moved)
+    told = [text for text in result.warnings if " mended: " not in text]
     return _by_picture(replace(result, warnings=(f"{fault.error.cause} They were paired anew.", *told)), pictures)
 
 
@@ -186,14 +192,17 @@ def _explained(case: Case, settled: Settled) -> tuple[dict[int, Explanation], li
     for found in displaced:
         for i in found.views:
             explained[i] = Explanation(cause=found.cause, sentence=found.sentence(case), odds=found.odds)
+    shifted = [i for i, explanation in explained.items() if explanation.cause is Cause.PAIRING_SHIFTED]
     for i in case.accused:
-        if i not in explained and settled.unsharp[i]:
-            scatter = settled.verdicts.scatter
-            typical = float(np.median(scatter[settled.used]))
-            words = (
-                f"its corners scatter by {scatter[i]:.2f} px, those of the others by {typical:.2f} px: blur, or misread"
-            )
+        if i in explained:
+            continue
+        if case.scatter[i] > settled.sharp:
+            typical = float(np.median(case.scatter[settled.used]))
+            words = f"its corners scatter by {case.scatter[i]:.2f} px, others' by {typical:.2f} px: blurred or misread"
             explained[i] = Explanation(cause=Cause.CORNERS_UNSHARP, sentence=words, odds=0.0)
+        elif i - 1 in shifted or i + 1 in shifted:
+            words = "pictures and poses are out of step here, and no pose is left that belongs with its picture"
+            explained[i] = Explanation(cause=Cause.PAIRING_SHIFTED, sentence=words, odds=0.0)
     return explained, displaced
 
 
@@ -208,11 +217,13 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
     seen = problem.candidates.copy()
     spread = np.full((*seen.shape[:2], 6, 6), np.nan)
     for k in range(seen.shape[1]):
-        known = np.isfinite(seen[:, k]).all(axis=(1, 2))
+        known: NDArray[np.bool_] = np.all(np.isfinite(seen[:, k]), axis=(1, 2))
         if known.any():
             near = evidence.select(known).linearise(seen[known, k])
             seen[known, k] = batch.exp(near.twist) @ seen[known, k]
             spread[known, k] = near.covariance
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scatter = np.sqrt(evidence.misfit(seen[:, 0]) / evidence.residual_dof)
     measure = Calibrated(
         X=reached.state.X,
         Y=reached.state.Y,
@@ -224,6 +235,7 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
         measure=measure,
         seen=seen,
         spread=spread,
+        scatter=scatter,
         flanges=problem.terms.flanges(problem.flanges, reached.theta),
         twists=twists,
         turns=symmetries(evidence.points_board) if isinstance(evidence, Corners) else [],
@@ -254,8 +266,7 @@ def _mend(
     for p, j in zip(homeless, empty, strict=True):
         pictures[j] = p
     repaired = {
-        partners.get(i, i): Remark(cause=explained[i].cause, repair=f"{repair.words} ({explained[i].sentence})")
-        for i, repair in repairs.items()
+        partners.get(i, i): Remark(cause=explained[i].cause, repair=repair.words) for i, repair in repairs.items()
     }
     turned = _turned(problem, {i: r.turn for i, r in repairs.items() if r.turn is not None})
     mended = _paired(turned, pictures)
@@ -264,12 +275,12 @@ def _mend(
         if i in reasons and (j != i or (i not in repairs and i not in case.accused)) and j not in repaired:
             excluded[j] = reasons[i]
         elif j != i and j not in repaired:
-            excluded[j] = Remark(cause=Cause.UNEXPLAINED, reason="no pose is left for its picture")
+            excluded[j] = Remark(cause=Cause.UNEXPLAINED, reason="has a picture for which no pose is left")
     for found in displaced:
-        members = np.isin(np.arange(case.count), found.views)
-        term = moved_term(case, found, members)
-        mended = replace(mended, terms=TermStack([*mended.terms.terms, term]))
+        mended = replace(mended, terms=TermStack([*mended.terms.terms, moved_term(case, found)]))
         words = f"fitted with six more unknowns ({found.sentence(case)})"
+        if found.cause is Cause.CAMERA_MOVED and found.lasts(case):
+            words = f"{words}, the camera taken where it sat last"
         repaired |= {i: Remark(cause=found.cause, repair=words) for i in found.views}
     return _Mended(problem=mended, pictures=pictures, excluded=excluded, repaired=repaired)
 
@@ -300,10 +311,9 @@ def _turned(problem: Problem, turns: dict[int, Floats]) -> Problem:
 
 
 def _remarks(
-    problem: Problem, settled: Settled, excluded: dict[int, Remark], twists: dict[int, Floats]
+    problem: Problem, settled: Settled, excluded: dict[int, Remark], twists: list[Floats | None]
 ) -> dict[int, Remark]:
-    speeds = [twists.get(i) for i in range(len(problem.names))]
-    explained, _ = _explained(_case(problem, settled, speeds), settled)
+    explained, _ = _explained(_case(problem, settled, twists), settled)
     return _flips(problem, settled) | {i: _reason(e) for i, e in explained.items() if i not in excluded}
 
 
