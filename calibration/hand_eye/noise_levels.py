@@ -21,12 +21,16 @@ import numpy as np
 from calibration import batch
 from vision_ik.types import Floats
 
-_PRIOR_ARM = (0.5e-3, np.deg2rad(0.1))
-"""[m], [rad] What arms are like, from industrial to hobby; decides only when the views say nothing."""
-_PRIOR_SPREAD = 2.0 * np.log(4.0)
-"""One standard deviation of the prior, in log variance: a factor 4 in sigma; worth 0.3 observations."""
+_PRIOR_ARM = (0.3e-3, np.deg2rad(0.06))
+"""[m], [rad] Between what industrial (0.05 mm, 0.01 deg) and hobby arms (2 mm, 0.4 deg) are off by."""
+_PRIOR_LEVEL = 2.0 * np.log(5.0)
+"""One standard deviation of the prior, in log variance, of both together: a factor 5 in sigma ..."""
+_PRIOR_RATIO = 2.0 * np.log(3.0)
+"""... and of one over the other, a factor 3: the same joints put a flange off and turn it, some 0.3 m away from them."""
 _PRIOR_MEAN = 2.0 * np.log(np.array([1.0, *_PRIOR_ARM, 1.0]))
-_PRIOR_WEIGHT = np.array([0.0, 1.0, 1.0, 0.0]) / _PRIOR_SPREAD**2
+_SUM, _DIFFERENCE = np.array([0.0, 0.5, 0.5, 0.0]), np.array([0.0, 1.0, -1.0, 0.0])
+_PRIOR_PRECISION = np.outer(_SUM, _SUM) / _PRIOR_LEVEL**2 + np.outer(_DIFFERENCE, _DIFFERENCE) / _PRIOR_RATIO**2
+"""(4, 4) for the logarithms of the variances of pixel, translation, rotation and sight; together worth one view."""
 _FEWEST_DOF = 4.0
 """Of Student's t: its variance, twice that of the normal distribution here, would soon be infinite."""
 _SCORING_STEPS = 4
@@ -168,8 +172,8 @@ def estimate_variances(model: MixedModel, start: Variances, free: tuple[bool, bo
     log_variance = np.log(start.as_array())
     for _ in range(_SCORING_STEPS):
         score, fisher = _score(model, np.exp(log_variance))
-        score = score - _PRIOR_WEIGHT * (log_variance - _PRIOR_MEAN)
-        fisher = fisher + np.diag(_PRIOR_WEIGHT)
+        score = score - _PRIOR_PRECISION @ (log_variance - _PRIOR_MEAN)
+        fisher = fisher + _PRIOR_PRECISION
         step = levels @ np.linalg.solve(levels.T @ fisher @ levels, levels.T @ score)
         log_variance = np.maximum(log_variance + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP), 2.0 * np.log(_FLOOR))
     pixel, translation, rotation, sight = np.exp(log_variance).tolist()
@@ -183,7 +187,7 @@ def excess_of_sight(model: MixedModel, variances: Variances, free: tuple[bool, b
     are taken as estimated.
     """
     score, fisher = _score(model, variances.as_array())
-    fisher = fisher + np.diag(_PRIOR_WEIGHT)
+    fisher = fisher + _PRIOR_PRECISION
     own, levels = np.array([0.0, 0.0, 0.0, 1.0]), _levels(variances, free)
     cross = levels.T @ fisher @ own
     # At the optimum of the other levels their scores are zero but for priors; the step to it takes out the rest.
@@ -196,7 +200,7 @@ def level_spread(model: MixedModel, variances: Variances, free: tuple[bool, bool
     """Return the covariance (m, m) of the logarithms of the estimated levels, and what of the four each is (4, m)."""
     _, fisher = _score(model, variances.as_array())
     levels = _levels(variances, free)
-    return batch.inverse(levels.T @ (fisher + np.diag(_PRIOR_WEIGHT)) @ levels), levels
+    return batch.inverse(levels.T @ (fisher + _PRIOR_PRECISION) @ levels), levels
 
 
 def _levels(variances: Variances, free: tuple[bool, bool, bool]) -> Floats:
