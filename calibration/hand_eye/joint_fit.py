@@ -193,7 +193,8 @@ def _advance(views: _Views, point: _Point, model: MixedModel, A: Floats, varianc
         penalty = float(model.prior @ candidate.theta**2) + float(np.sum(batch.log(candidate.state.E) ** 2 / arm))
         return float(misfit.sum()) / variances.sight + penalty
 
-    before = cost(point)
+    # Ready-made poses have no misfit to compare steps by: the whole step is taken.
+    before = cost(point) if point.evidence.residual_dof.any() else np.inf
     scale = 1.0
     sigma = np.sqrt(np.diag(batch.inverse(solution.information)))
     for _ in range(_MAX_HALVINGS):
