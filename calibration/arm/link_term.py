@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from calibration.arm.link_errors import ArmPrior, LinkErrors
 from vision_ik.types import Floats
 
+LINK_TERM = "geometry of the arm"
+"""Name of the term, by which its estimate is found in a result."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LinkTerm:
@@ -23,7 +26,7 @@ class LinkTerm:
     q: Floats
     """(N, n) joints of each view [rad], [m]."""
     prior: ArmPrior
-    name: str = "geometry of the arm"
+    name: str = LINK_TERM
 
     @property
     def parameters(self) -> tuple[str, ...]:

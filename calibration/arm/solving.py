@@ -1,44 +1,46 @@
 """The arm as it is, from the views of a hand-eye calibration with joints.
 
 The errors of the arm's geometry are unknowns beside mount, holder and noise levels, with priors, in
-the same likelihood (``hand_eye.joint_fit``). Whether the views want them is asked of the evidence,
-the likelihood with the errors integrated out (MacKay, 1992): an arm that is as drawn is left so.
+the same likelihood (``hand_eye.joint_fit``); they are adopted only where the evidence asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from calibration.arm import checks
+from calibration.arm.comparing import Comparison, believed, errors_found, log_evidence
 from calibration.arm.link_errors import ArmPrior, LinkErrors
 from calibration.arm.link_term import LinkTerm
 from calibration.arm.values import ArmCalibration, LinkError
-from calibration.hand_eye.corners import better_corners, without_misread
-from calibration.hand_eye.evidence import Corners
-from calibration.hand_eye.joint_fit import JointFit, fit
-from calibration.hand_eye.noise_levels import Variances, adjusted_covariance
-from calibration.hand_eye.solving import calibrate_hand_eye
-from calibration.hand_eye.terms import TermStack
+from calibration.hand_eye.checks import check_detection
+from calibration.hand_eye.corners import all_without_misread, better_corners
+from calibration.hand_eye.evidence import Corners, Poses
+from calibration.hand_eye.solving import calibrate_hand_eye, calibrate_hand_eye_poses
+from calibration.hand_eye.terms import Term
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
+from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.robots import RobotModel
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, CameraIntrinsics, Floats
 
-_TURN = float(np.deg2rad(1.0))
+_DEGREE = float(np.deg2rad(1.0))
 PRIORS = (
     ArmPrior(),
-    ArmPrior(zero=_TURN),
-    ArmPrior(position=2e-3, angle=0.4 * _TURN, zero=0.4 * _TURN),
-    ArmPrior(position=2e-3, angle=0.4 * _TURN, zero=3.0 * _TURN),
+    ArmPrior(zero=_DEGREE),
+    ArmPrior(position=2e-3, angle=0.4 * _DEGREE, zero=0.4 * _DEGREE),
+    ArmPrior(position=2e-3, angle=0.4 * _DEGREE, zero=3.0 * _DEGREE),
 )
-"""How arms may be built: as machines are; with joints whose zeros were set by hand; from kits; both."""
+"""How arms may be built: as machines are; with zeros that were set by hand; from kits; both."""
 _GAIN = 5.0
 """Evidence from which another arm than the nominal one is adopted: odds of 150 to 1."""
+
+_Solve = Callable[[Sequence[Term]], HandEyeResult]
 
 
 def calibrate_arm(
@@ -73,13 +75,22 @@ def calibrate_arm(
     Raises:
         CalibrationError: Views have no joints, or those of another arm; or as in ``calibrate_hand_eye``.
     """
-    joints = checks.joints_of(views, robot)
-    warnings = checks.check_reported(views, robot.forward(joints))
-    believed = _believed(views, robot, joints, intrinsics, board)
+    q = checks.joints_of(views, robot)
+    flanges = robot.forward(q)
+    warnings = checks.check_reported(views, flanges)
+    for i, view in enumerate(views):
+        check_detection(view.detection, view.name or str(i))
+    detections = all_without_misread([view.detection for view in views], intrinsics)
+    if board is not None:
+        detections = better_corners(detections, board, intrinsics)
+    own = [
+        replace(view, T_base_flange=Transform(T), detection=detection, name=view.name or str(i))
+        for i, (view, T, detection) in enumerate(zip(views, flanges, detections, strict=True))
+    ]
 
-    def hand_eye(*terms: LinkTerm) -> HandEyeResult:
+    def solve(terms: Sequence[Term]) -> HandEyeResult:
         return calibrate_hand_eye(
-            believed,
+            own,
             intrinsics=intrinsics,
             mount=mount,
             pixel_sigma=pixel_sigma,
@@ -89,30 +100,100 @@ def calibrate_arm(
             seed=seed,
         )
 
-    errors = LinkErrors.of(robot)
-    nominal = hand_eye()
-    question = _Question(believed, joints, intrinsics, errors, (pixel_sigma is None, arm_sigma is None))
+    comparison = Comparison(
+        evidence=Corners(detections, intrinsics),
+        Ts_base_flange=flanges,
+        q=q,
+        errors=LinkErrors.of(robot),
+        free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
+        pixel=1.0 if pixel_sigma is None else pixel_sigma**2,
+    )
+    return _calibrate(robot, comparison, solve, prior, warnings)
+
+
+def calibrate_arm_poses(
+    q: ArrayLike,
+    Ts_camera_board: ArrayLike,
+    *,
+    robot: RobotModel,
+    mount: Mount = "eye_to_hand",
+    covariances: ArrayLike | None = None,
+    prior: ArmPrior | None = None,
+    arm_sigma: ArmNoise | None = None,
+    seed: int = 0,
+) -> ArmCalibration:
+    """Compute joint zeros and link geometry from joints and poses of a target: of a tag, or of a tracker.
+
+    Args:
+        q: (N, n) joints [rad], [m].
+        Ts_camera_board: (N, 4, 4) where the target was seen in each.
+        robot: The arm as drawn.
+        mount: Who carries the camera.
+        covariances: (N, 6, 6) of Ts_camera_board, tangent at the pose, (v, w) [m, rad]; without, all noise is the
+            arm's.
+        prior: See `calibrate_arm`.
+        arm_sigma: See `calibrate_arm`.
+        seed: See `calibrate_arm`.
+
+    Raises:
+        CalibrationError: As in ``calibrate_hand_eye``.
+    """
+    joints = np.asarray(q, dtype=np.float64)
+    if joints.ndim != 2 or joints.shape[1] != robot.n:
+        raise ValueError(f"{robot.name} has {robot.n} joints: q must be (N, {robot.n}), not {joints.shape}.")
+    boards = np.asarray(Ts_camera_board, dtype=np.float64)
+    noise = np.zeros((len(boards), 6, 6)) if covariances is None else np.asarray(covariances, dtype=np.float64)
+    flanges = robot.forward(joints)
+
+    def solve(terms: Sequence[Term]) -> HandEyeResult:
+        return calibrate_hand_eye_poses(
+            flanges, boards, mount=mount, covariances=noise, arm_sigma=arm_sigma, terms=terms, seed=seed
+        )
+
+    comparison = Comparison(
+        evidence=Poses(boards, noise),
+        Ts_base_flange=flanges,
+        q=joints,
+        errors=LinkErrors.of(robot),
+        free=(False, arm_sigma is None, arm_sigma is None),
+        pixel=1.0,
+    )
+    return _calibrate(robot, comparison, solve, prior, [])
+
+
+def _calibrate(
+    robot: RobotModel, comparison: Comparison, solve: _Solve, prior: ArmPrior | None, warnings: list[str]
+) -> ArmCalibration:
+    """Fit without and with errors of the arm, and keep what the views ask for."""
+    errors, priors = comparison.errors, PRIORS if prior is None else (prior,)
     if errors.count == 0:
-        return _kept_as_drawn(robot, errors, nominal, question, prior or PRIORS[0], 0.0, (), warnings)
-    # Which prior, on the views that agree; then everything once more with it, for a single bad view hides in the
-    # errors of an arm that was not calibrated.
-    used = _used(nominal)
-    priors = PRIORS if prior is None else (prior,)
-    likeliest = max(priors, key=lambda p: question.evidence(question.answer(nominal, used, p)))
-    term = LinkTerm(errors=errors, q=joints, prior=likeliest)
-    calibrated = hand_eye(term)
-    used = _used(calibrated)
-    without = question.answer(nominal, used, None)
-    reached = question.answer(calibrated, used, likeliest)
-    gain = question.evidence(reached) - question.evidence(without)
-    covariance = question.covariance(reached)
-    link_errors = _told(errors, reached.theta, covariance, likeliest)
-    warnings += checks.doubts(joints[used], robot, link_errors)
-    if gain < _GAIN:
-        return _kept_as_drawn(robot, errors, nominal, question, likeliest, gain, link_errors, warnings)
+        return _as_drawn(robot, comparison, solve(()), priors[0], 0.0, (), warnings)
+    nominal: HandEyeResult | None = None
+    try:
+        begin = nominal = solve(())
+    except CalibrationError as refusal:
+        # The drawing may be so far off that the views make no sense with it: the widest prior finds where to begin.
+        try:
+            begin = solve([LinkTerm(errors=errors, q=comparison.q, prior=priors[-1])])
+        except CalibrationError:
+            raise refusal from None
+    likeliest, start = comparison.likeliest(priors, comparison.start(begin))
+    # Everything once more: a bad view hides in the errors of an arm that was not calibrated.
+    calibrated = solve([LinkTerm(errors=errors, q=comparison.q, prior=likeliest)])
+    used = believed(calibrated)
+    reached = comparison.answer(start, used, likeliest)
+    gain = np.inf
+    if nominal is not None:
+        gain = log_evidence(reached) - log_evidence(comparison.answer(comparison.start(nominal), used, None))
+    found, covariance = errors_found(calibrated), comparison.covariance(reached)
+    theta = reached.theta if found is None else found
+    link_errors = _told(errors, theta, covariance, likeliest)
+    warnings = warnings + checks.doubts(comparison.q[used], robot, link_errors)
+    if nominal is not None and gain < _GAIN:
+        return _as_drawn(robot, comparison, nominal, likeliest, gain, link_errors, warnings)
     name = robot.name if robot.name.endswith("_calibrated") else f"{robot.name}_calibrated"
     return ArmCalibration(
-        robot=replace(robot, name=name, fixed=errors.fixed(reached.theta)),
+        robot=replace(robot, name=name, fixed=errors.fixed(theta)),
         nominal=robot,
         adopted=True,
         gain=gain,
@@ -126,68 +207,6 @@ def calibrate_arm(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Question:
-    """Fits of the same views with and without errors of the arm."""
-
-    views: list[HandEyeView]
-    joints: Floats
-    intrinsics: CameraIntrinsics
-    errors: LinkErrors
-    estimated: tuple[bool, bool]
-    """Whether the noise of pixels, and of the arm, is estimated."""
-
-    def answer(self, start: HandEyeResult, used: NDArray[np.bool_], prior: ArmPrior | None) -> JointFit:
-        """Fit the ``used`` (N,) views from where ``start`` ended, with the arm's errors unless ``prior`` is None."""
-        views = [view for view, use in zip(self.views, used, strict=True) if use]
-        terms = [] if prior is None else [LinkTerm(errors=self.errors, q=self.joints[used], prior=prior)]
-        noise = start.arm_sigma
-        return fit(
-            Corners([view.detection for view in views], self.intrinsics),
-            np.stack([view.flange.matrix for view in views]),
-            start.mount,
-            X=start.T_mount_camera.matrix,
-            Y=start.T_holder_board.matrix,
-            start=Variances(start.pixel_sigma**2, noise.translation**2, noise.rotation**2),
-            free=self._free,
-            terms=TermStack(terms),
-            theta=start.terms[0].theta if terms and start.terms else None,
-        )
-
-    def evidence(self, reached: JointFit) -> float:
-        """Return the log likelihood with the errors integrated out, by Laplace's method."""
-        information = reached.solution.information
-        volumes = np.linalg.slogdet(information[:12, :12])[1] - np.linalg.slogdet(information)[1]
-        return reached.log_likelihood + 0.5 * float(volumes + np.log(reached.model.prior).sum())
-
-    def covariance(self, reached: JointFit) -> Floats:
-        """Return the (12 + k, 12 + k) covariance of camera, board and errors, with noise levels uncertain, too."""
-        covariance = adjusted_covariance(reached.model, reached.variances, self._free)
-        return 0.5 * (covariance + covariance.T)
-
-    @property
-    def _free(self) -> tuple[bool, bool, bool]:
-        pixel, arm = self.estimated
-        return pixel, arm, arm
-
-
-def _believed(
-    views: Sequence[HandEyeView], robot: RobotModel, joints: Floats, intrinsics: CameraIntrinsics, board: Board | None
-) -> list[HandEyeView]:
-    """Return the views with the nominal arm's own poses and the corners that are good."""
-    detections = [without_misread(view.detection, intrinsics) for view in views]
-    if board is not None:
-        detections = better_corners(detections, board, intrinsics)
-    return [
-        replace(view, T_base_flange=Transform(T), detection=detection, name=view.name or str(i))
-        for i, (view, T, detection) in enumerate(zip(views, robot.forward(joints), detections, strict=True))
-    ]
-
-
-def _used(result: HandEyeResult) -> NDArray[np.bool_]:
-    return np.array([view.used for view in result.views], dtype=np.bool_)
-
-
 def _told(errors: LinkErrors, theta: Floats, covariance: Floats, prior: ArmPrior) -> tuple[LinkError, ...]:
     sigma = np.sqrt(np.diag(covariance)[12:])
     columns = zip(errors.names, theta.tolist(), sigma.tolist(), errors.sigma(prior).tolist(), strict=True)
@@ -196,23 +215,23 @@ def _told(errors: LinkErrors, theta: Floats, covariance: Floats, prior: ArmPrior
             name=name[: name.index(" [")],
             unit=name[name.index("[") + 1 : -1],
             estimate=estimate,
-            sigma=sigma,
+            sigma=after,
             prior_sigma=before,
         )
-        for name, estimate, sigma, before in columns
+        for name, estimate, after, before in columns
     )
 
 
-def _kept_as_drawn(
+def _as_drawn(
     robot: RobotModel,
-    errors: LinkErrors,
+    comparison: Comparison,
     nominal: HandEyeResult,
-    question: _Question,
     prior: ArmPrior,
     gain: float,
     link_errors: tuple[LinkError, ...],
     warnings: list[str],
 ) -> ArmCalibration:
+    """Return the nominal arm, with what was found of its errors."""
     return ArmCalibration(
         robot=robot,
         nominal=robot,
@@ -222,7 +241,7 @@ def _kept_as_drawn(
         link_errors=link_errors,
         hand_eye=nominal,
         hand_eye_nominal=nominal,
-        covariance=question.covariance(question.answer(nominal, _used(nominal), None)),
-        errors=errors,
+        covariance=nominal.joint_covariance,
+        errors=comparison.errors,
         warnings=(*warnings, *nominal.warnings),
     )

@@ -64,8 +64,8 @@ class ArmCalibration:
     """What the views say, adopted or not."""
     hand_eye: HandEyeResult
     """With ``robot``."""
-    hand_eye_nominal: HandEyeResult
-    """With the nominal arm, for comparison."""
+    hand_eye_nominal: HandEyeResult | None
+    """With the nominal arm, for comparison; None where the views make no sense with it."""
     covariance: Floats
     """(12 + k, 12 + k) of T_mount_camera and T_holder_board (right perturbations, (v, w) [m, rad]) and of the k
     ``link_errors``; (12, 12) when the nominal arm stays."""
@@ -75,8 +75,8 @@ class ArmCalibration:
 
     @property
     def held_out_before(self) -> float:
-        """RMS distance [m] of the board from where the nominal arm's calibration by the other views has it."""
-        return self.hand_eye_nominal.held_out_translation
+        """RMS distance [m] of the board from where the nominal arm, calibrated by the other views, has it; or NaN."""
+        return float("nan") if self.hand_eye_nominal is None else self.hand_eye_nominal.held_out_translation
 
     @property
     def held_out_after(self) -> float:
