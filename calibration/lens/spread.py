@@ -46,32 +46,32 @@ def honest_covariance(fit: LensFit) -> tuple[Floats, float]:
     size = float(np.trace(scatter)) / q
     kept = n / (n + q)
     covariance = whiten.T @ (kept * scatter + (1.0 - kept) * size * np.eye(q)) @ whiten
-    freedom = _degrees_of_freedom(leverage, correction, whiten / np.linalg.norm(whiten, axis=0), kept)
+    freedom = _degrees_of_freedom(leverage, correction, whiten / np.linalg.norm(whiten, axis=0))
     wider = stdtrit(freedom, _WITHIN)
     inflation = float(np.sqrt(size / fit.variance)) if fit.variance > 0.0 else 1.0
     return covariance * np.outer(wider, wider), inflation
 
 
-def _degrees_of_freedom(leverage: Floats, correction: Floats, directions: Floats, kept: float) -> Floats:
+def _degrees_of_freedom(leverage: Floats, correction: Floats, directions: Floats) -> Floats:
     """Return how well each unknown's variance is known, as that of so many independent normal errors is.
 
     Were the views' errors normal and of one size, the corrected pulls of views i and j would covary by
     -B_i B_j, where B = correction leverage, and those of one view by correction leverage correction - B B.
     An unknown's variance is a quadratic form of the pulls, whose mean and variance follow from that.
+    That the scatter is drawn towards one that is the same in all directions makes it no better known
+    here: views need not err alike about all unknowns.
 
     Args:
         leverage: (n, q, q) of each view.
         correction: (n, q, q) that its pull was multiplied by.
         directions: (q, q) Unit vectors, by columns, along which the pulls move each unknown.
-        kept: Weight of the scatter as it is, against one that is the same in all directions.
     """
-    q = len(directions)
     drawn = correction @ leverage
     own = drawn @ correction - drawn @ drawn
-    freedom = np.empty(q)
-    for i, along in enumerate(directions.T):
-        form = kept * np.outer(along, along) + (1.0 - kept) / q * np.eye(q)
-        between, within = drawn @ form @ drawn, form @ own
-        squares = np.sum(between.sum(axis=0) ** 2) - np.sum(between**2) + np.einsum("nij,nji->", within, within)
-        freedom[i] = np.trace(within.sum(axis=0)) ** 2 / squares
-    return freedom
+    within = np.einsum("ap,nab,bp->np", directions, own, directions)
+    along = drawn @ directions
+    between = np.einsum("nap,nbp->pab", along, along)
+    squares = (
+        np.sum(between**2, axis=(1, 2)) - np.sum(np.sum(along**2, axis=1) ** 2, axis=0) + np.sum(within**2, axis=0)
+    )
+    return np.sum(within, axis=0) ** 2 / squares

@@ -29,7 +29,7 @@ def unequal_views(n: int, q: int, rng: np.random.Generator) -> Floats:
 
 
 @pytest.mark.parametrize(("n", "q"), [(6, 3), (8, 8), (15, 8)])
-def test_one_standard_deviation_holds_the_truth_in_68_of_100_however_few_the_views(
+def test_one_standard_deviation_holds_the_truth_in_68_of_100_or_little_more_however_few_the_views(
     n: int, q: int, rng: np.random.Generator
 ) -> None:
     information = unequal_views(n, q, rng)
@@ -39,8 +39,9 @@ def test_one_standard_deviation_holds_the_truth_in_68_of_100_however_few_the_vie
         fit, error = fit_of(2.0 * np.einsum("nij,nj->ni", roots, rng.normal(size=(n, q))), information)
         covariance, _ = honest_covariance(fit)
         within += error**2 < np.diag(covariance)
-    assert within.mean() / _SETS == pytest.approx(0.683, abs=0.03)
-    np.testing.assert_allclose(within / _SETS, 0.683, atol=0.07)
+    assert 0.67 < within.mean() / _SETS < 0.76
+    assert within.min() / _SETS > 0.63
+    assert within.max() / _SETS < 0.8
 
 
 def test_what_one_view_alone_tells_is_stated_with_a_wide_margin(rng: np.random.Generator) -> None:
