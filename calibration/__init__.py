@@ -1,5 +1,12 @@
 """Where the camera is: intrinsics, hand-eye calibration, planned views."""
 
+from calibration.arm.link_errors import ArmPrior as ArmPrior
+from calibration.arm.link_errors import LinkErrors as LinkErrors
+from calibration.arm.link_term import LinkTerm as LinkTerm
+from calibration.arm.solving import calibrate_arm as calibrate_arm
+from calibration.arm.solving import calibrate_arm_poses as calibrate_arm_poses
+from calibration.arm.values import ArmCalibration as ArmCalibration
+from calibration.arm.values import LinkError as LinkError
 from calibration.files.observations import Observations as Observations
 from calibration.files.observations import read_observations as read_observations
 from calibration.hand_eye.solving import calibrate_hand_eye as calibrate_hand_eye
