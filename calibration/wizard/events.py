@@ -50,6 +50,13 @@ class Answer:
     """Plain: text, number, or a table."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Several answers at once: all of them are taken, or none."""
+
+    values: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Picture:
     """A picture, and where the arm was when it was taken."""
@@ -95,7 +102,7 @@ class Do:
     subject: str = ""
 
 
-Event: TypeAlias = Answer | Picture | Import | Lens | Do
+Event: TypeAlias = Answer | Answers | Picture | Import | Lens | Do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

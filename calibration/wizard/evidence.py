@@ -75,6 +75,11 @@ class Evidence:
     def remember(self, name: str, detection: BoardDetection | None) -> None:
         """Keep what a picture shows, so that it need not be read again."""
         self._found[name] = detection
+        self._seen |= detection is not None
+        if self._finder is not None and detection is not None and detection.confirmed and detection.remarks:
+            # Somebody else found out what the print is.
+            self._finder.layout = detection.layout or self._finder.layout
+            self._finder.remarks = tuple(dict.fromkeys((*self._finder.remarks, *detection.remarks)))
 
     def detections(self, names: Sequence[str], taken: Mapping[str, Mapping[str, Any]]) -> dict[str, BoardDetection]:
         """Return the board in those of the pictures that show it.

@@ -14,7 +14,7 @@ from calibration.hand_eye.values import HandEyeResult
 from calibration.lens.intrinsics import IntrinsicsResult
 from calibration.wizard import saving, showing, taking, work
 from calibration.wizard.checking import check_result
-from calibration.wizard.events import Answer, Command, Do, Event, Import, Lens, Picture, Verdict, WizardView
+from calibration.wizard.events import Answer, Answers, Command, Do, Event, Import, Lens, Picture, Verdict, WizardView
 from calibration.wizard.evidence import short
 from calibration.wizard.results import hand_eye_facts, lens_facts, lens_values, parse_lens
 from calibration.wizard.standing import Standing, views_inputs
@@ -96,9 +96,9 @@ class Wizard(Standing):
         """
         match event:
             case Answer():
-                value = work.checked_answer(event.name, event.value, self.state.answers)
-                if event.name not in self.state.answers or self.state.answers[event.name] != value:
-                    self._commit(self.document.then(self.state.answering(event.name, value)))
+                self._answer({event.name: event.value})
+            case Answers():
+                self._answer(event.values)
             case Picture():
                 self._take(event)
             case Import():
@@ -127,6 +127,16 @@ class Wizard(Standing):
                 self._go_back(1 if command is Command.REDO else -1)
             case _:
                 self._commit(self.document.then(taking.changed(self, command, subject)))
+
+    def _answer(self, values: Mapping[str, Any]) -> None:
+        """Keep answers; those that say nothing new are passed over."""
+        state = self.state
+        for name, told in values.items():
+            value = work.checked_answer(name, told, state.answers)
+            if name not in state.answers or state.answers[name] != value:
+                state = state.answering(name, value)
+        if state is not self.state:
+            self._commit(self.document.then(state))
 
     def _take(self, event: Picture) -> None:
         """Keep a picture if it is worth it, and say what came of it."""
@@ -298,7 +308,7 @@ class Wizard(Standing):
         return saving.provenance_of(taken, source=source, options=options, **facts)
 
 
-_OPTIONS = ("model", "coefficients", "views", "accuracy_mm", "edge_mm", "speed", "lens_from_views")
+_OPTIONS = ("model", "coefficients", "views", "accuracy_mm", "accuracy_deg", "edge_mm", "speed", "lens_from_views")
 _OF_LENS = ("model", "focal_sigma_px", "rms_px", "held_out_px", "used")
 _OF_HAND_EYE = (
     "views_used",

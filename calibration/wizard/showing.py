@@ -72,7 +72,7 @@ def _next(
         if stale:
             said = f"The views are old, for {stale}: repeat views, or keep views if they hold all the same."
             return "command", None, said, done, wanted
-        spread = spread_deg(wizard.posed_views("views")) if done else 0.0
+        spread = spread_deg([wizard.document.taken[name]["T_base_flange"] for name in state.of("views")])
         return "posed picture", None, next_pose(done, wizard.mount, spread, hint), done, wanted
     if step is Step.CAMERA and not wizard.lens_from_views:
         done, wanted = len(state.of("camera")), int(wizard.setting("pictures"))

@@ -147,12 +147,12 @@ class Standing:
 
     def _sure(self) -> bool:
         """Return whether the views foretell the accuracy asked for."""
-        wanted, predicted = (
-            self.setting("accuracy_mm"),
-            self.document.predicted.get(self.view_key(self.state.of("views"))),
-        )
-        enough = len(self.state.of("views")) >= _FEWEST_VIEWS
-        return wanted is not None and predicted is not None and enough and predicted[0] <= wanted
+        names = self.state.of("views")
+        predicted = self.document.predicted.get(self.view_key(names))
+        wanted = [self.setting("accuracy_mm"), self.setting("accuracy_deg")]
+        if predicted is None or len(names) < _FEWEST_VIEWS or wanted == [None, None]:
+            return False
+        return all(bound is None or sigma <= bound for sigma, bound in zip(predicted, wanted, strict=True))
 
     def inputs(self, step: Step, *, given: bool = False) -> dict[str, str]:
         """Return a digest of everything a step depends on, by name."""

@@ -141,12 +141,12 @@ def read_views(path: Path, board: Board | None) -> tuple[Observations, dict[str,
     return read, facts
 
 
-def spread_deg(views: Sequence[HandEyeView]) -> float:
-    """Return how far the flange was turned about its second axis, root mean square over pairs of views [deg]."""
-    if len(views) < 2:
+def spread_deg(poses: Sequence[Any]) -> float:
+    """Return how far flanges (N, 4, 4) were turned about the second axis, root mean square over their pairs [deg]."""
+    if len(poses) < 2:
         return 0.0
-    R = np.stack([view.flange.rotation for view in views])
-    i, j = np.triu_indices(len(views), 1)
+    R = np.array(poses, dtype=np.float64)[:, :3, :3]
+    i, j = np.triu_indices(len(R), 1)
     turns = batch.rotation_vectors(np.swapaxes(R[i], 1, 2) @ R[j])
     extents = np.linalg.svd(turns, compute_uv=False) / np.sqrt(len(turns))
     return float(np.rad2deg(extents[1])) if len(extents) > 1 else 0.0
@@ -214,7 +214,7 @@ def checked_answer(name: str, value: Any, answers: Mapping[str, Any]) -> Any:
             return int(_number(name, value, 4.0))
         case "checks":
             return int(_number(name, value, 0.0))
-        case "accuracy_mm" | "tolerance_mm" | "tolerance_deg":
+        case "accuracy_mm" | "accuracy_deg" | "tolerance_mm" | "tolerance_deg":
             return None if value is None else _number(name, value, 0.0, above=True)
         case _:
             return value

@@ -99,10 +99,12 @@ class ArmOptions(BoardOptions):
     """Who carries the camera; by default what the scene, the file or the rig says."""
     intrinsics: Path | None = None
     """Lens; by default that of the rig, or else computed from the same views."""
-    views: int = 15
-    """Views to take."""
+    views: int | None = None
+    """Views to take: 15, or with an accuracy as many as it takes, at most 40."""
     accuracy_mm: float | None = None
-    """Stop before that when the camera's place is foretold to be as sure as this (one standard deviation)."""
+    """How sure the camera's place shall be (root mean square): views are taken until it is."""
+    accuracy_deg: float | None = None
+    """The same of its orientation."""
     speed: float = 0.35
     """Share of the arm's speed and acceleration limits that --auto uses."""
     floor_mm: float = 0.0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calibration import IntrinsicsResult, calibrate_intrinsics, read_observations
 from calibration.hand_eye.corners import better_corners
-from calibration.wizard import Answer, Command, Do, Lens, Wizard
+from calibration.wizard import Answers, Command, Do, Lens, Wizard
 from calibration.wizard.results import lens_facts
 from calibration.wizard.saving import provenance_of
 from calibration.wizard.store import digest
@@ -135,10 +136,10 @@ def _keep(result: IntrinsicsResult, views: Views | None, rig: Rig, options: Came
     taken = _pictures(options.from_, [] if views is None else views.names)
     facts["provenance"] = provenance_of(taken, source=source, options=told, **picked)
     with Wizard(options.rig, goal="camera", template=rig) as wizard:
-        wizard.handle(Answer("robot", {"robot": rig.robot, "base": rig.base, "tip": rig.tip}))
+        known: dict[str, Any] = {"robot": {"robot": rig.robot, "base": rig.base, "tip": rig.tip}, "camera": source}
         if views is not None:
-            wizard.handle(Answer("board", board_table(views.board)))
-            wizard.handle(Answer("edge_mm", 0.0))
+            known |= {"board": board_table(views.board), "edge_mm": 0.0}
+        wizard.handle(Answers(known))
         wizard.handle(Lens(intrinsics=result.intrinsics, origin=source, facts=facts))
         return Path(wizard.handle(Do(Command.SAVE)).results["save"]["file"])
 

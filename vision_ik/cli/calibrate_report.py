@@ -117,9 +117,16 @@ def _views(result: Mapping[str, Any]) -> object:
             f"{view['held_out_mm']:.2f}",
             f"{view['held_out_deg']:.3f}",
             f"{view['corners_px']:.2f}",
-            "" if view["used"] else Text(view["reason"], style="yellow"),
+            Text(_remark(view), style="" if view["used"] else "yellow"),
         ]
         for view in result["views"]
     ]
-    columns = ["view", "chi² (6)", "held-out mm", "held-out deg", "corners px", "left out because it"]
+    columns = ["view", "chi² (6)", "held-out mm", "held-out deg", "corners px", "what was wrong with it"]
     return console.table(columns, rows, right=set(columns[1:5]))
+
+
+def _remark(view: Mapping[str, Any]) -> str:
+    """Return why a view was left out, or what was mended so that it was not."""
+    reason = view["reason"] if not view["used"] else ""
+    said = "; ".join(part for part in (reason, view["repair"]) if part)
+    return said if view["used"] or not said else f"left out: it {said}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibration import Observer
 from calibration.files.observations import views_file
-from calibration.wizard import Answer, Command, Do, Goal, Import, Lens, Step, Wizard, drive
+from calibration.wizard import Answer, Answers, Command, Do, Goal, Import, Lens, Step, Wizard, drive
 from sim import load_scene
 from vision_ik.arms import open_arm
 from vision_ik.cameras import load_any_intrinsics, open_camera
@@ -39,6 +39,9 @@ from vision_ik.types import Board, Camera, CameraIntrinsics
 if TYPE_CHECKING:
     from sim import Scene
 
+_VIEWS = 15
+_MOST_VIEWS = 40
+"""Where an accuracy is asked for."""
 _GOES_ON = "Everything taken so far is kept: the same command goes on from there, and --restart begins anew."
 
 
@@ -80,8 +83,7 @@ def _from_files(options: HandEyeOptions | AllOptions, path: Path) -> int:
     board = known_board(options, rig)
     views_file(path)
     with _opened(options, rig, board, anew=True) as wizard:
-        wizard.handle(Answer("mount", rig.mount))
-        wizard.handle(Answer("checks", 0))
+        wizard.handle(Answers({"mount": rig.mount, "checks": 0}))
         with console.Stages() as stages:
             with stages.stage("Read the views") as stage:
                 view = wizard.handle(Import(path=path))
@@ -200,14 +202,15 @@ def _opened(options: HandEyeOptions | AllOptions, rig: Rig, board: Board | None,
             told |= {"edge_mm": 0.0}  # the board comes as it was measured
         source = str(options.from_.resolve()) if options.from_ is not None else options.source
         told |= {"camera": "" if options.from_ is not None else source, "source": source}
-        told |= {"views": options.views, "accuracy_mm": options.accuracy_mm, "speed": options.speed}
+        accuracy = {"accuracy_mm": options.accuracy_mm, "accuracy_deg": options.accuracy_deg}
+        most = _MOST_VIEWS if options.accuracy_mm is not None else _VIEWS
+        told |= {"views": options.views or most, "speed": options.speed} | accuracy
         if isinstance(options, AllOptions):
             told |= {name: getattr(options, name) for name in ("model", "pictures", "checks")}
             told |= {"tolerance_mm": options.tolerance_mm, "tolerance_deg": options.tolerance_deg}
         else:
             told |= {"model": "pinhole"}
-        for name, value in told.items():
-            wizard.handle(Answer(name, value))
+        wizard.handle(Answers(told))
         stale = wizard.staleness(Step.VIEWS)
         if stale:
             raise ConfigError(
