@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,21 @@ from calibration.hand_eye import checks
 from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.chain import ChainState, arm_poses, camera_board
 from calibration.hand_eye.closed_form import consensus, discrepancies
-from calibration.hand_eye.evidence import Evidence
+from calibration.hand_eye.evidence import Corners, Evidence
 from calibration.hand_eye.held_out import Verdicts, judge
 from calibration.hand_eye.joint_fit import JointFit, fit
 from calibration.hand_eye.noise_levels import Variances, adjusted_covariance
-from calibration.hand_eye.terms import NO_TERMS, TermStack
+from calibration.hand_eye.terms import NO_TERMS, Term, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, ViewReport
+from calibration.systematics.lens import LensRefinement
+from calibration.systematics.selection import Case, select
+from calibration.systematics.sentences import systematics
+from calibration.systematics.systematic import Systematic
+from calibration.systematics.time_offset import time_offset
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
-from vision_ik.types import Floats
+from vision_ik.types import CameraIntrinsics, Floats
 
 _OUTLIER_PROBABILITY = 1e-4
 """Chance that a good view is left out by its chi-square."""
@@ -34,6 +39,10 @@ _LEAST_AGREEING = 0.5
 """Share of the views that must agree: below it nothing tells which of them are right."""
 _FEWEST_TO_JUDGE = 5
 """With fewer views, any of them could be the one that is wrong: none is left out."""
+_WHAT_TO_CHECK = (
+    "Check that pictures and poses are paired, that the board sat firmly, the board's dimensions, "
+    "and who carries the camera (the mount)."
+)
 _LARGEST_ARM = 50e-3
 """[m] Noise no arm has: the chain is not the one that was told."""
 _FEW_WORDS = 3
@@ -48,6 +57,10 @@ class Settled:
 
     reached: JointFit
     verdicts: Verdicts
+    terms: TermStack
+    """Further unknowns of the fit, for all views."""
+    systematics: tuple[Systematic, ...]
+    """What was looked for beside them."""
     used: NDArray[np.bool_]
     """(N,) views in the fit."""
     usable: NDArray[np.bool_]
@@ -75,6 +88,8 @@ class Problem:
     rng: np.random.Generator
     terms: TermStack = NO_TERMS
     """Further unknowns, for all views."""
+    asked: tuple[Term, ...] = ()
+    """More of them, that take part only where the views ask for them."""
 
     def settle(
         self, excluded: Mapping[int, Remark], *, least_agreeing: float = _LEAST_AGREEING, core: bool = False
@@ -111,10 +126,41 @@ class Problem:
         return Settled(
             reached=reached,
             verdicts=verdicts,
+            terms=self.terms,
+            systematics=(),
             used=used,
             usable=usable,
             sharp=_sharp(verdicts, used),
             warnings=tuple(warnings),
+        )
+
+    def ask(self, settled: Settled, *, least_agreeing: float = _LEAST_AGREEING) -> Settled:
+        """Return the fit with those of the ``asked`` terms that the views want; the same where they want none.
+
+        Args:
+            settled: The fit without them, of views that belong together.
+            least_agreeing: Share of the views that must agree.
+
+        Raises:
+            CalibrationError: Too little motion or no agreement among the views.
+        """
+        if not self.asked or settled.used.sum() < _FEWEST_TO_JUDGE:
+            return settled
+        reached, verdicts, used, terms, found = self._ask(
+            settled.reached, settled.verdicts, settled.used, settled.usable, least_agreeing
+        )
+        warnings = settled.warnings
+        if (used != settled.used).any():
+            warnings = tuple(checks.check_motion(self.flanges[used]))
+        return replace(
+            settled,
+            reached=reached,
+            verdicts=verdicts,
+            terms=terms,
+            systematics=found,
+            used=used,
+            sharp=_sharp(verdicts, used),
+            warnings=warnings,
         )
 
     def _predicted(self, usable: NDArray[np.bool_]) -> float:
@@ -123,6 +169,40 @@ class Problem:
         still = ChainState(X, Y, np.eye(4)[None])
         spread = self.evidence.select(usable).linearise(self.candidates[usable, 0]).covariance
         return checks.predicted_sigma(still, self.flanges[usable], self.mount, spread, self.start)
+
+    def _ask(
+        self,
+        reached: JointFit,
+        verdicts: Verdicts,
+        used: NDArray[np.bool_],
+        usable: NDArray[np.bool_],
+        least_agreeing: float,
+    ) -> tuple[JointFit, Verdicts, NDArray[np.bool_], TermStack, tuple[Systematic, ...]]:
+        """Return the fit with the asked terms that the views want, those views, all terms, and what was found."""
+        for last in (False, True):
+            case = Case(
+                evidence=self.evidence.select(used),
+                flanges=self.flanges[used],
+                mount=self.mount,
+                free=self.free,
+                base=self.terms.select(used),
+            )
+            candidates = [term.select(used) for term in self.asked]
+            selection = select(case, reached, candidates)
+            found = systematics(case, candidates, selection)
+            best = selection.reached
+            if best is reached:
+                break
+            terms = TermStack([*self.terms.terms, *(self.asked[i] for i in selection.adopted)])
+            wider, before = replace(self, terms=terms, start=best.variances), used
+            best, verdicts, used = wider._settle(used, usable, best.state.X, best.state.Y, least_agreeing, best.theta)
+            if last or (used == before).all():
+                return best, verdicts, used, terms, found
+            # Views that only seemed wrong are back: they may ask for more, or less.
+            start = replace(best.variances, shared=self.start.shared)
+            reached = self._fit(used, best.state.X, best.state.Y, best.theta[: self.terms.count], start)
+            verdicts = self._judge(reached, used)
+        return reached, verdicts, used, self.terms, found
 
     def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
@@ -143,27 +223,16 @@ class Problem:
         X: Floats,
         Y: Floats,
         least_agreeing: float,
+        theta: Floats | None = None,
     ) -> tuple[JointFit, Verdicts, NDArray[np.bool_]]:
         """Fit and judge every view by the others, until the set of used views stands."""
-        variances, theta = self.start, np.zeros(self.terms.count)
+        variances = self.start
+        theta = np.zeros(self.terms.count) if theta is None else theta
         tried: set[bytes] = set()
         while True:
-            evidence = self.evidence.select(used)
-            flanges = self.flanges[used]
-            terms = self.terms.select(used)
-            reached = fit(
-                evidence,
-                flanges,
-                self.mount,
-                X=X,
-                Y=Y,
-                start=variances,
-                free=self.free,
-                terms=terms,
-                theta=theta,
-            )
+            reached = self._fit(used, X, Y, theta, variances)
             X, Y, variances, theta = reached.state.X, reached.state.Y, reached.variances, reached.theta
-            verdicts = judge(reached, self.evidence, self.flanges, self.mount, self.candidates, used, self.terms)
+            verdicts = self._judge(reached, used)
             agreeing = usable & ~self._contradicts(verdicts, used)
             tried.add(used.tobytes())
             if (used & ~agreeing).any():
@@ -176,6 +245,30 @@ class Problem:
                 return reached, verdicts, used
             used = proposal
             self._check_agreement(used, usable, least_agreeing)
+
+    def _fit(self, used: NDArray[np.bool_], X: Floats, Y: Floats, theta: Floats, start: Variances) -> JointFit:
+        try:
+            return fit(
+                self.evidence.select(used),
+                self.flanges[used],
+                self.mount,
+                X=X,
+                Y=Y,
+                start=start,
+                free=self.free,
+                terms=self.terms.select(used),
+                theta=theta,
+            )
+        except np.linalg.LinAlgError as error:
+            # Views that are far from agreeing drive the fit to where nothing is told.
+            raise CalibrationError(
+                f"The {int(used.sum())} views do not agree with each other in any place of the camera.",
+                _WHAT_TO_CHECK,
+                agreeing=[],
+            ) from error
+
+    def _judge(self, reached: JointFit, used: NDArray[np.bool_]) -> Verdicts:
+        return judge(reached, self.evidence, self.flanges, self.mount, self.candidates, used, self.terms)
 
     def _contradicts(self, verdicts: Verdicts, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which views (N,) do not belong; views nothing can be said about do."""
@@ -194,8 +287,7 @@ class Problem:
         if used.sum() < max(checks.MIN_VIEWS, least * usable.sum()):
             raise CalibrationError(
                 f"Only {int(used.sum())} of {int(usable.sum())} views agree with each other.",
-                "Check that pictures and poses are paired, that the board sat firmly, the board's dimensions, "
-                "and who carries the camera (the mount).",
+                _WHAT_TO_CHECK,
                 agreeing=[self.names[i] for i in np.flatnonzero(used)],
             )
         checks.check_motion(self.flanges[used])
@@ -215,7 +307,8 @@ class Problem:
         sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
         motion = [f"{text} As they are, its position is known to {sigma * 1e3:.1f} mm." for text in settled.warnings]
         doubts = self._doubts(sigma, verdicts, used)
-        terms = self.terms.select(used)
+        striking = [systematic.sentence for systematic in settled.systematics if systematic.striking]
+        terms = settled.terms.select(used)
         evidence = terms.evidence(self.evidence.select(used), reached.theta)
         flanges = terms.flanges(self.flanges[used], reached.theta)
         corners = float((0.5 * (evidence.residual_dof + 6.0)).sum())
@@ -236,9 +329,12 @@ class Problem:
             views=reports,
             pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
             chain_rms=float(np.sqrt(chain.sum() / corners)),
-            warnings=(*motion, *mended, *left_out, *doubts),
-            terms=self.terms.estimates(reached.theta, _symmetric(covariance[12:, 12:])),
+            warnings=(*motion, *striking, *mended, *left_out, *doubts),
+            terms=settled.terms.estimates(reached.theta, _symmetric(covariance[12:, 12:])),
             log_likelihood=reached.log_likelihood,
+            systematics=settled.systematics,
+            intrinsics=_lens(evidence, settled, covariance[12:, 12:]),
+            time_offset=time_offset(settled.terms.terms, reached.theta),
         )
 
     def _reports(
@@ -307,6 +403,16 @@ def _sharp(verdicts: Verdicts, used: NDArray[np.bool_]) -> float:
 def _median(values: Floats) -> float:
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else 0.0
+
+
+def _lens(evidence: Evidence, settled: Settled, covariance: Floats) -> CameraIntrinsics | None:
+    """Return the lens of the fit; None where nothing was seen through one."""
+    if not isinstance(evidence, Corners):
+        return None
+    for term, part in zip(settled.terms.terms, settled.terms.slices, strict=True):
+        if isinstance(term, LensRefinement):
+            return term.judged(evidence.intrinsics, covariance[part, part])
+    return evidence.intrinsics
 
 
 def _symmetric(matrix: Floats) -> Floats:

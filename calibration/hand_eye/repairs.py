@@ -40,6 +40,7 @@ _DOUBTED = (4e-3, float(np.deg2rad(0.8)))
 """[m], [rad] Noise of the arm from which the set as a whole is doubted ..."""
 _FEW = 0.75
 """... or share of views that agree below which it is."""
+_POSE_GONE = Remark(cause=Cause.UNEXPLAINED, reason="its own belongs with another picture")
 _NO_AGREEMENT = {"agreeing", "arm_noise", "median_distance"}
 """Facts of the refusals that a fault of the set may explain."""
 _FLIPPED = float(np.deg2rad(5.0))
@@ -47,16 +48,18 @@ _FLIPPED = float(np.deg2rad(5.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Mended:
-    """A problem after repairs."""
+class _Solved:
+    """A problem, mended or not, and its fit."""
 
     problem: Problem
     pictures: NDArray[np.int_]
     """(N,) which picture is paired with each pose."""
     excluded: dict[int, Remark]
-    """By place of the pose."""
+    """Views that take no part; by place of the pose, as all else."""
     repaired: dict[int, Remark]
-    """By place of the pose."""
+    settled: Settled
+    fault: str = ""
+    """What was wrong with all views together, and what was done about it."""
 
 
 def solve_with_reasons(
@@ -73,25 +76,48 @@ def solve_with_reasons(
         CalibrationError: Too few views or too little motion; or no agreement, with the likeliest reason.
     """
     speeds: list[Floats | None] = list(twists) if twists is not None else [None] * len(problem.names)
+    return _told(_solved(problem, excluded, speeds), speeds)
+
+
+def _solved(problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None]) -> _Solved:
+    """Return the fit of the views as they are, mended, or paired anew as a whole.
+
+    Raises:
+        CalibrationError: As above.
+    """
     try:
         settled = problem.settle(excluded)
     except CalibrationError as refusal:
         if not _NO_AGREEMENT & refusal.facts.keys():
             raise
-        return _rescued(problem, excluded, speeds, refusal)
-    result = _with_repairs(problem, excluded, speeds, settled)
-    noise = result.arm_sigma
-    doubted = noise.translation > _DOUBTED[0] or noise.rotation > _DOUBTED[1]
-    if doubted or result.used_views < _FEW * settled.usable.sum():
+        return _rescued(problem, excluded, twists, refusal)
+    solved = _with_repairs(problem, excluded, twists, settled)
+    levels = solved.settled.reached.variances
+    noisy = np.sqrt(levels.translation) > _DOUBTED[0] or np.sqrt(levels.rotation) > _DOUBTED[1]
+    if noisy or solved.settled.used.sum() < _FEW * settled.usable.sum():
         fault = _set_fault(problem, excluded)
         if fault is not None:
-            return _without_fault(problem, excluded, speeds, fault)
-    return result
+            return _without_fault(problem, excluded, fault)
+    return solved
+
+
+def _told(solved: _Solved, twists: list[Floats | None]) -> HandEyeResult:
+    """Look for systematic errors in views that belong together by now, and say what is to be said of each."""
+    problem, settled = solved.problem, solved.problem.ask(solved.settled)
+    explained, _ = _explained(_case(problem, settled, twists), settled)
+    remarks = _flips(problem, settled) | {i: _reason(e) for i, e in explained.items()} | solved.excluded
+    for i, remark in solved.repaired.items():
+        if settled.used[i]:
+            remarks[i] = remark
+    result = problem.result(settled, remarks)
+    told = [text for text in result.warnings if " mended: " not in text] if solved.fault else list(result.warnings)
+    views = tuple(result.views[j] for j in np.argsort(solved.pictures))
+    return replace(result, views=views, warnings=(*([solved.fault] if solved.fault else []), *told))
 
 
 def _rescued(
     problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], refusal: CalibrationError
-) -> HandEyeResult:
+) -> _Solved:
     """Look for a fault of the set, then for a few views that agree and explain the others.
 
     Raises:
@@ -99,20 +125,16 @@ def _rescued(
     """
     fault = _set_fault(problem, excluded)
     if fault is not None:
-        return _without_fault(problem, excluded, twists, fault)
-    usable = len(problem.names) - len(excluded)
+        return _without_fault(problem, excluded, fault)
+    usable = np.array([i not in excluded for i in range(len(problem.names))], dtype=np.bool_)
     try:
-        core = problem.settle(excluded, least_agreeing=max(_LEAST_HOLD, _FEWEST_HOLD / max(usable, 1)), core=True)
-        result = _with_repairs(problem, excluded, twists, replace(core, usable=_others(problem, excluded)))
+        core = problem.settle(excluded, least_agreeing=max(_LEAST_HOLD, _FEWEST_HOLD / usable.sum()), core=True)
+        solved = _with_repairs(problem, excluded, twists, replace(core, usable=usable))
     except CalibrationError as error:
         raise refusal from error
-    if result.used_views < _LEAST_MENDED * usable:
+    if solved.settled.used.sum() < _LEAST_MENDED * usable.sum():
         raise refusal
-    return result
-
-
-def _others(problem: Problem, excluded: dict[int, Remark]) -> NDArray[np.bool_]:
-    return np.array([i not in excluded for i in range(len(problem.names))], dtype=np.bool_)
+    return solved
 
 
 def _set_fault(problem: Problem, excluded: dict[int, Remark]) -> SetFault | None:
@@ -121,9 +143,7 @@ def _set_fault(problem: Problem, excluded: dict[int, Remark]) -> SetFault | None
     return find_set_fault(problem.flanges, boards, problem.mount, np.random.default_rng(len(boards)))
 
 
-def _without_fault(
-    problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], fault: SetFault
-) -> HandEyeResult:
+def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFault) -> _Solved:
     """Solve with pictures and poses paired anew.
 
     Raises:
@@ -131,51 +151,49 @@ def _without_fault(
     """
     if fault.pictures is None:
         raise fault.error
-    pictures = fault.pictures
-    shifted = Remark(cause=Cause.PAIRING_SHIFTED, reason="has no partner once pictures and poses are in step")
-    missing = {int(j): shifted for j in np.flatnonzero(pictures < 0)}
-    spare = np.setdiff1d(np.arange(len(pictures)), pictures)
-    pictures = pictures.copy()
-    pictures[pictures < 0] = spare
-    moved = {int(j): excluded[int(i)] for j, i in enumerate(pictures) if int(i) in excluded}
+    alone = Remark(cause=Cause.PAIRING_SHIFTED, reason="has no partner once pictures and poses are in step")
+    pictures = fault.pictures.copy()
+    without = {int(j): alone for j in np.flatnonzero(pictures < 0)}
+    pictures[pictures < 0] = np.setdiff1d(np.arange(len(pictures)), pictures)
+    without |= {j: excluded[i] for j, i in enumerate(pictures.tolist()) if i in excluded}
     paired = _paired(problem, pictures)
     try:
-        settled = paired.settle(missing | moved)
+        settled = paired.settle(without)
     except CalibrationError as error:
         raise fault.error from error
-    words = "paired with the pose of view {}"
     repaired = {
-        int(j): Remark(cause=Cause.PAIRING_SHIFTED, repair=words.format(problem.names[j]))
-        for j, i in enumerate(pictures)
-        if i != j and j not in missing
+        j: Remark(cause=Cause.PAIRING_SHIFTED, repair=f"paired with the pose of view {problem.names[j]}")
+        for j, i in enumerate(pictures.tolist())
+        if i != j and j not in without
     }
-    result = paired.result(settled, _remarks(paired, settled, missing | moved, twists) | repaired | missing | moved)
-    told = [text for text in result.warnings if " mended: " not in text]
-    return _by_picture(replace(result, warnings=(f"{fault.error.cause} They were paired anew.", *told)), pictures)
+    return _Solved(
+        problem=paired,
+        pictures=pictures,
+        excluded=without,
+        repaired=repaired,
+        settled=settled,
+        fault=f"{fault.error.cause} They were paired anew.",
+    )
 
 
 def _with_repairs(
     problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], settled: Settled
-) -> HandEyeResult:
-    """Explain and mend the views that ``settled`` leaves out; the result is that of the better fit."""
+) -> _Solved:
+    """Explain and mend the views that ``settled`` leaves out; return the better fit."""
+    unchanged = _Solved(
+        problem=problem, pictures=np.arange(len(problem.names)), excluded=excluded, repaired={}, settled=settled
+    )
     case = _case(problem, settled, twists)
     if not case.accused:
-        return problem.result(settled, excluded | _flips(problem, settled))
-    explained, displaced = _explained(case, settled)
-    reasons = excluded | {i: _reason(e) for i, e in explained.items()}
-    mended = _mend(problem, case, explained, displaced, reasons)
-    if mended is not None:
-        try:
-            after = mended.problem.settle(mended.excluded)
-        except CalibrationError:
-            after = None
-        if after is not None and _stands(settled, after):
-            again, _ = _explained(_case(mended.problem, after, twists), after)
-            remarks = _flips(mended.problem, after) | {i: _reason(e) for i, e in again.items()} | mended.excluded
-            for i, remark in mended.repaired.items():
-                remarks[i] = remark if after.used[i] else replace(remark, repair="")
-            return _by_picture(mended.problem.result(after, remarks), mended.pictures)
-    return problem.result(settled, reasons | _flips(problem, settled))
+        return unchanged
+    mended = _mend(problem, settled, case, *_explained(case, settled), excluded)
+    if mended is None:
+        return unchanged
+    try:
+        after = mended.problem.settle(mended.excluded)
+    except CalibrationError:
+        return unchanged
+    return replace(mended, settled=after) if _stands(settled, after) else unchanged
 
 
 def _stands(before: Settled, after: Settled) -> bool:
@@ -213,7 +231,7 @@ def _reason(explanation: Explanation) -> Remark:
 def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Case:
     """Return what is known of the views that a fit left out."""
     reached = settled.reached
-    evidence = problem.terms.evidence(problem.evidence, reached.theta)
+    evidence = settled.terms.evidence(problem.evidence, reached.theta)
     seen = problem.candidates.copy()
     spread = np.full((*seen.shape[:2], 6, 6), np.nan)
     for k in range(seen.shape[1]):
@@ -236,7 +254,7 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
         seen=seen,
         spread=spread,
         scatter=scatter,
-        flanges=problem.terms.flanges(problem.flanges, reached.theta),
+        flanges=settled.terms.flanges(problem.flanges, reached.theta),
         twists=twists,
         turns=symmetries(evidence.points_board) if isinstance(evidence, Corners) else [],
         accused=np.flatnonzero(settled.usable & ~settled.used).tolist(),
@@ -246,43 +264,41 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
 
 def _mend(
     problem: Problem,
+    settled: Settled,
     case: Case,
     explained: dict[int, Explanation],
     displaced: list[Displacement],
-    reasons: dict[int, Remark],
-) -> _Mended | None:
-    """Return the problem with all repairs made that the explanations offer; None without any."""
+    excluded: dict[int, Remark],
+) -> _Solved | None:
+    """Return the problem with all repairs made that the explanations offer, not yet fitted; None without any."""
     repairs = {i: e.repair for i, e in explained.items() if e.repair is not None}
     displaced = [found for found in displaced if len(found.views) >= _FEWEST_MOVED]
     if not repairs and not displaced:
         return None
     pictures = np.arange(case.count)
     partners = {i: repair.partner for i, repair in repairs.items() if repair.partner is not None}
-    homeless = [p for p in set(partners.values()) if p not in partners]
+    homeless = [p for p in partners.values() if p not in partners]
     empty = [i for i in partners if i not in partners.values()]
     for i, j in partners.items():
         pictures[j] = i
     # A picture whose pose went to another one stands at a pose that is left over, and takes no part.
-    for p, j in zip(homeless, empty, strict=True):
-        pictures[j] = p
+    without: dict[int, Remark] = dict(excluded)
+    for i, j in zip(homeless, empty, strict=True):
+        pictures[j] = i
+        reason = _reason(explained[i]) if i in explained else _POSE_GONE
+        without[j] = replace(reason, contradicts=False, reason=f"has no pose left ({reason.reason})")
     repaired = {
         partners.get(i, i): Remark(cause=explained[i].cause, repair=repair.words) for i, repair in repairs.items()
     }
     turned = _turned(problem, {i: r.turn for i, r in repairs.items() if r.turn is not None})
     mended = _paired(turned, pictures)
-    excluded: dict[int, Remark] = {}
-    for j, i in enumerate(pictures.tolist()):
-        if i in reasons and (j != i or (i not in repairs and i not in case.accused)) and j not in repaired:
-            excluded[j] = reasons[i]
-        elif j != i and j not in repaired:
-            excluded[j] = Remark(cause=Cause.UNEXPLAINED, reason="has a picture for which no pose is left")
     for found in displaced:
         mended = replace(mended, terms=TermStack([*mended.terms.terms, moved_term(case, found)]))
         words = f"fitted with six more unknowns ({found.sentence(case)})"
         if found.cause is Cause.CAMERA_MOVED and found.lasts(case):
             words = f"{words}, the camera taken where it sat last"
         repaired |= {i: Remark(cause=found.cause, repair=words) for i in found.views}
-    return _Mended(problem=mended, pictures=pictures, excluded=excluded, repaired=repaired)
+    return _Solved(problem=mended, pictures=pictures, excluded=without, repaired=repaired, settled=settled)
 
 
 def _paired(problem: Problem, pictures: NDArray[np.int_]) -> Problem:
@@ -310,13 +326,6 @@ def _turned(problem: Problem, turns: dict[int, Floats]) -> Problem:
     return replace(problem, evidence=evidence.changed(points_board=points), candidates=candidates)
 
 
-def _remarks(
-    problem: Problem, settled: Settled, excluded: dict[int, Remark], twists: list[Floats | None]
-) -> dict[int, Remark]:
-    explained, _ = _explained(_case(problem, settled, twists), settled)
-    return _flips(problem, settled) | {i: _reason(e) for i, e in explained.items() if i not in excluded}
-
-
 def _flips(problem: Problem, settled: Settled) -> dict[int, Remark]:
     """Return a word for each used view of which the less likely of two tilts was the right one."""
     if problem.candidates.shape[1] < 2:
@@ -332,8 +341,3 @@ def _flips(problem: Problem, settled: Settled) -> dict[int, Remark]:
             words = "the other of the two tilts that its corners allow was taken"
             found[i] = Remark(cause=Cause.PLANAR_FLIP, repair=words)
     return found
-
-
-def _by_picture(result: HandEyeResult, pictures: NDArray[np.int_]) -> HandEyeResult:
-    """Return the result with its views in the order of the pictures."""
-    return replace(result, views=tuple(result.views[j] for j in np.argsort(pictures)))

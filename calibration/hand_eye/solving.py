@@ -23,6 +23,7 @@ from calibration.hand_eye.noise_levels import Variances
 from calibration.hand_eye.repairs import solve_with_reasons
 from calibration.hand_eye.terms import Term, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
+from calibration.systematics.candidates import SystematicNames, candidate_terms
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
@@ -45,6 +46,7 @@ def calibrate_hand_eye(
     arm_sigma: ArmNoise | None = None,
     board: Board | None = None,
     terms: Sequence[Term] = (),
+    systematics: SystematicNames = "auto",
     seed: int = 0,
 ) -> HandEyeResult:
     """Compute where the camera is from views of a board and the arm's own poses.
@@ -54,13 +56,15 @@ def calibrate_hand_eye(
 
     Args:
         views: At least 3, with the flange turned about two axes; 10 to 15 well-spread ones are good.
-        intrinsics: Lens the pictures were taken with, taken as exact.
+        intrinsics: Lens the pictures were taken with; refined where the views ask for it, within its covariance.
         mount: Who carries the camera.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the reported flange poses; None estimates it.
         board: Layout, when known: the views then choose between chess and marker corners.
         terms: Further unknowns to estimate: what the arm or the sight may be systematically off by. Those that
             hold something of each view hold it of ``views``, in their order.
+        systematics: What to look for beside, and to take into account only where the views ask for it: "auto" for
+            all they can tell, or some of "time offset", "board scale", "board bend" and "lens".
         seed: Of the random view triples the start is chosen from.
 
     Raises:
@@ -81,16 +85,18 @@ def calibrate_hand_eye(
     seen = all_board_poses(detections, intrinsics)
     for i in np.flatnonzero(~np.isfinite(seen[:, 0]).all(axis=(1, 2))).tolist():
         excluded[i] = _NO_POSE
+    corners = Corners(detections, intrinsics)
     problem = Problem(
         flanges=flanges,
         mount=mount,
         names=names,
-        evidence=Corners(detections, intrinsics),
+        evidence=corners,
         candidates=seen,
         start=Variances((pixel_sigma or _START_PIXEL) ** 2, *_squares(arm_sigma or _START_ARM)),
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
+        asked=candidate_terms(systematics, corners, flanges, [view.twist for view in views], terms),
     )
     return solve_with_reasons(problem, excluded, [view.twist for view in views])
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from calibration.hand_eye.causes import Cause
 from calibration.hand_eye.terms import TermEstimate
+from calibration.systematics.systematic import Systematic
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform, TransformLike, as_transform
-from vision_ik.types import BoardDetection, Floats
+from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 from vision_ik.types._arrays import put, read_only
 
 
@@ -107,6 +108,12 @@ class HandEyeResult:
     """Of the used views, restricted by the twelve unknowns of mount and holder: twice what k further unknowns gain
     is chi-square with k degrees of freedom where they are really zero and nothing was known of them. Means something
     only beside that of another fit of the same views."""
+    systematics: tuple[Systematic, ...] = ()
+    """What was looked for beside the camera's place: found or not, with a sentence each."""
+    intrinsics: CameraIntrinsics | None = None
+    """The lens that belongs to this result: as given, or refined where the views asked for it; None for pose pairs."""
+    time_offset: float = 0.0
+    """[s] To add to a picture's time stamp to have it on the arm's clock; 0 unless the views told otherwise."""
 
     @property
     def used_views(self) -> int:

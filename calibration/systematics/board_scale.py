@@ -22,7 +22,7 @@ from vision_ik.types import Floats
 class BoardScale:
     """A `SightTerm`: by which share the board is larger than told."""
 
-    sigma_scale: float = float("inf")
+    sigma_scale: float = 0.015
     """Standard deviation of that share before any view."""
 
     @property

@@ -26,11 +26,11 @@ class BoardBend:
     """(3,) [m] middle of all corners on the board."""
     reach: float
     """[m] From there to the rim, along the longer side."""
-    sigma_height: float = float("inf")
+    sigma_height: float = 2e-3
     """[m] Standard deviation of each height before any view."""
 
     @classmethod
-    def of(cls, corners: Corners, *, sigma_height: float = float("inf")) -> BoardBend:
+    def of(cls, corners: Corners, *, sigma_height: float = 2e-3) -> BoardBend:
         """Return the bend of the board whose corners these are."""
         low, high = corners.points_board.min(axis=0), corners.points_board.max(axis=0)
         return cls(0.5 * (low + high), max(0.5 * float((high - low).max()), 1e-9), sigma_height)

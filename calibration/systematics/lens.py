@@ -62,17 +62,16 @@ class LensRefinement:
         """(k,) ones: the unknowns are in units of the prior."""
         return np.ones(self.axes.shape[1])
 
-    def refined(
-        self, intrinsics: CameraIntrinsics, theta: Floats, covariance: Floats | None = None
-    ) -> CameraIntrinsics:
-        """Return the lens moved by ``theta`` (k,), with the ``covariance`` (k, k) of it where given."""
+    def refined(self, intrinsics: CameraIntrinsics, theta: Floats) -> CameraIntrinsics:
+        """Return the lens moved by ``theta`` (k,)."""
         values = parameters(intrinsics) + self.axes @ theta
         K = np.array([[values[0], 0.0, values[2]], [0.0, values[1], values[3]], [0.0, 0.0, 1.0]])
-        lens = replace(intrinsics, K=K, distortion=values[4:])
-        if covariance is None:
-            return lens
+        return replace(intrinsics, K=K, distortion=values[4:])
+
+    def judged(self, intrinsics: CameraIntrinsics, covariance: Floats) -> CameraIntrinsics:
+        """Return a refined lens with the ``covariance`` (k, k) of its refinement, guessed no longer."""
         spread = self.axes @ covariance @ self.axes.T
-        return replace(lens, covariance=0.5 * (spread + spread.T), approximate=False)
+        return replace(intrinsics, covariance=0.5 * (spread + spread.T), approximate=False)
 
     def evidence(self, corners: Corners, theta: Floats) -> Corners:
         """Return ``corners`` seen through the lens moved by ``theta`` (k,)."""

@@ -43,6 +43,10 @@ _SHARED_START = 5.0
 """Times the corners' scatter (in sigma): where the estimate of their common errors starts ..."""
 _ARM_START = (0.3e-3, float(np.deg2rad(0.05)))
 """[m], [rad] ... with an arm as good as this: from a bad arm, the fit might not find out that the arm is good."""
+_LARGEST = 8.0
+"""Standard deviations of a term's prior beyond which it stands for something else that is wrong."""
+_ABSURD = (25e-3, float(np.deg2rad(2.5)))
+"""[m], [rad] Noise of the arm from which the views as a whole do not belong together: nothing is looked for then."""
 _FEWEST_DOF = 1.0
 
 
@@ -124,14 +128,11 @@ class Selection:
     """What the views ask for."""
 
     tested: tuple[Tested, ...]
-    """One per candidate."""
+    """One per candidate, or none."""
+    adopted: tuple[int, ...]
+    """Which candidates were adopted, in that order."""
     reached: JointFit
-    """The fit with all that was adopted, those last that came last."""
-
-    @property
-    def adopted(self) -> list[int]:
-        """Which candidates were adopted."""
-        return [i for i, test in enumerate(self.tested) if test.adopted]
+    """The fit with them, in that order after the base's."""
 
 
 def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selection:
@@ -141,7 +142,13 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         case: The views.
         reached: Their fit with the base's terms.
         candidates: For the views of the case.
+
+    Returns:
+        The tests are none where the views contradict each other too much to be asked.
     """
+    noise = reached.variances
+    if noise.translation > _ABSURD[0] ** 2 or noise.rotation > _ABSURD[1] ** 2:
+        return Selection(tested=(), adopted=(), reached=reached)
     adopted: list[int] = []
     refused: set[int] = set()
     tested: dict[int, Tested] = {}
@@ -157,11 +164,12 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         further = [candidates[i] for i in [*adopted, best]]
         try:
             tried = case.fit(reached, further, np.append(reached.theta, scores[best].theta))
-        except CalibrationError:  # the views do not determine it
+        except (CalibrationError, np.linalg.LinAlgError):  # the views do not determine it
             refused.add(best)
             continue
         tested[best] = _last(case, tried, len(candidates[best].parameters))
-        if tested[best].probability < FALSE_ALARM:
+        plausible = bool((np.abs(tested[best].theta) < _LARGEST * candidates[best].sigma).all())
+        if tested[best].probability < FALSE_ALARM and plausible:
             adopted.append(best)
             reached = tried
             refused.clear()
@@ -171,12 +179,13 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
     reached = _without_shared(case, reached, [candidates[i] for i in adopted])
     for i, test in zip(adopted, _all(case, reached, candidates, adopted), strict=True):
         tested[i] = replace(test, adopted=True)
-    return Selection(tested=tuple(tested[i] for i in range(len(candidates))), reached=reached)
+    told = tuple(tested[i] for i in range(len(candidates)))
+    return Selection(tested=told, adopted=tuple(adopted), reached=reached)
 
 
 def _with_shared(case: Case, reached: JointFit, terms: Sequence[Term]) -> JointFit:
     """Return the fit with common errors of the corners of a view, where the views ask for it."""
-    if reached.variances.shared is not None or not isinstance(case.evidence, Corners):
+    if reached.variances.shared is not None or not isinstance(case.evidence, Corners) or not all(case.free):
         return reached
     if excess_of_sight(reached.model, reached.variances, case.free) < _PROMISING_EXCESS:
         return reached
@@ -195,16 +204,17 @@ def _without_shared(case: Case, reached: JointFit, terms: Sequence[Term]) -> Joi
     return best if asked and best.log_likelihood > alone.log_likelihood + _SHARED_GAIN else alone
 
 
-def together(case: Case, reached: JointFit, own: Term, other: Term) -> tuple[Floats, Floats]:
+def together(case: Case, reached: JointFit, fitted: Sequence[Term], own: Term, other: Term) -> tuple[Floats, Floats]:
     """Return estimate (k,) and covariance (k, k) of a term when another one is unknown as well, by one step.
 
     Args:
         case: The views.
-        reached: Their fit with terms among which neither is.
+        reached: Their fit with the base's terms and those ``fitted``.
+        fitted: Neither of the two is among them.
         own: The term asked about.
         other: The one that might be taken for it.
     """
-    model = _model(case, reached, [own, other])
+    model = _model(case, reached, [own, other], fitted)
     solution = model.solve(reached.variances)
     covariance = batch.inverse(solution.information)
     k = 12 + len(reached.theta)
@@ -239,7 +249,7 @@ def _scores(
         cross = np.linalg.solve(information[:n, :n], np.column_stack([information[:n, part], right[:n]]))
         own = information[part, part] - information[part, :n] @ cross[:, :-1]
         slope = right[part] - information[part, :n] @ cross[:, -1]
-        tested.append(_test(own, slope, candidate.sigma, np.inf))
+        tested.append(_test(own, slope, candidate.sigma, np.inf, _excess(case, reached)))
     return tested
 
 
@@ -261,14 +271,31 @@ def _fitted(case: Case, reached: JointFit, part: slice) -> Tested:
     information = batch.inverse(covariance)
     dof = max(degrees_of_freedom(reached.model, reached.variances, case.free, block), _FEWEST_DOF)
     prior = np.full(part.stop - part.start, np.inf) if sigma is None else sigma
-    return _test(information, information @ reached.theta[part], prior, dof)
+    return _test(information, information @ reached.theta[part], prior, dof, _excess(case, reached))
 
 
-def _test(information: Floats, slope: Floats, prior_sigma: Floats, dof: float) -> Tested:
-    """Test a term by its information (k, k), its prior counted in, and slope (k,); the noise is known by ``dof``."""
+def _excess(case: Case, reached: JointFit) -> float:
+    """Return by how much the views' variance exceeds that of noise levels that were given, at least 1."""
+    if case.free[1]:
+        return 1.0
+    solution = reached.solution
+    squares = float(np.sum((solution.W @ solution.residual[:, :, None])[:, :, 0] * solution.residual))
+    return max(1.0, squares / max(solution.residual.size - 12, 1))
+
+
+def _test(information: Floats, slope: Floats, prior_sigma: Floats, dof: float, excess: float) -> Tested:
+    """Test a term.
+
+    Args:
+        information: (k, k), the prior's among it.
+        slope: (k,) of the logarithm of the likelihood.
+        prior_sigma: (k,)
+        dof: By how many degrees of freedom the noise is known.
+        excess: Factor by which the variance is larger than the information has it.
+    """
     covariance = batch.inverse(information)
     theta = covariance @ slope
-    statistic = float(slope @ theta)
+    statistic = float(slope @ theta) / excess
     root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
     weights = 1.0 - np.linalg.eigvalsh(root.T @ np.diag(prior_sigma**-2.0) @ root)
     weights = weights[weights > _LEAST_WEIGHT]

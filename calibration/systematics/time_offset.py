@@ -15,6 +15,7 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from calibration import batch
+from calibration.hand_eye.terms import Term
 from calibration.hand_eye.values import HandEyeView
 from vision_ik.errors import CalibrationError
 from vision_ik.transforms import Transform
@@ -32,7 +33,7 @@ class TimeOffset:
     """(N, 4, 4) as reported for each picture."""
     twists: Floats
     """(N, 6) of the flange then, in its own frame (v, w) [m/s, rad/s]; zero at rest."""
-    sigma_offset: float = float("inf")
+    sigma_offset: float = 0.1
     """[s] Standard deviation of the offset before any view."""
 
     @property
@@ -125,7 +126,7 @@ class RecordedTimeOffset:
     recording: FlangeRecording
     timestamps: Floats
     """(N,) [s] of the pictures."""
-    sigma_offset: float = float("inf")
+    sigma_offset: float = 0.1
     """[s] Standard deviation of the offset before any view."""
 
     @property
@@ -154,6 +155,16 @@ class RecordedTimeOffset:
     def select(self, keep: NDArray[np.bool_]) -> RecordedTimeOffset:
         """Return the term for the views where ``keep`` (N,) is true."""
         return RecordedTimeOffset(self.recording, self.timestamps[keep], self.sigma_offset)
+
+
+def time_offset(terms: Sequence[Term], theta: Floats) -> float:
+    """Return the offset [s] among the values (k,) of some terms' unknowns; 0 where no term is one of time."""
+    start = 0
+    for term in terms:
+        if isinstance(term, TimeOffset | RecordedTimeOffset):
+            return float(theta[start])
+        start += len(term.parameters)
+    return 0.0
 
 
 def views_from_stream(

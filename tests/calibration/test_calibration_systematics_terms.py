@@ -91,7 +91,7 @@ def test_a_lens_of_guessed_focal_length_is_refined_along_what_is_unknown_of_it_a
 
 def test_a_refined_lens_has_the_covariance_of_the_refinement() -> None:
     term = LensRefinement.of(SURE)
-    lens = term.refined(SURE, np.zeros(9), np.eye(9))
+    lens = term.judged(SURE, np.eye(9))
     assert lens.covariance is not None
     assert SURE.covariance is not None
     np.testing.assert_allclose(lens.covariance, SURE.covariance, rtol=1e-9, atol=1e-12)

@@ -106,8 +106,8 @@ def test_a_delay_and_a_wrong_scale_are_found_together_with_the_camera(mount: Mou
 
 def test_without_its_term_a_delay_spoils_the_camera_and_the_likelihood_says_so() -> None:
     stage = moving_stage("eye_to_hand", 15, scale=0.0)
-    plain = calibrate_hand_eye(stage.views, intrinsics=LENS)
-    told = calibrate_hand_eye(stage.views, intrinsics=LENS, terms=[delay_of(stage.views)])
+    plain = calibrate_hand_eye(stage.views, intrinsics=LENS, systematics=())
+    told = calibrate_hand_eye(stage.views, intrinsics=LENS, terms=[delay_of(stage.views)], systematics=())
     plain_error, told_error = (r.T_mount_camera.distance_to(stage.T_mount_camera)[0] for r in (plain, told))
     assert told_error < 0.5 * plain_error
     assert told.log_likelihood > plain.log_likelihood + 20.0
