@@ -195,7 +195,7 @@ class Wizard(Standing):
                 f"There {'is no lens' if lens is None else 'are no views'} to compute from.",
                 "Do the steps before first.",
             )
-        lens = work.lens_for(lens, size, "the pictures")
+        lens = work.lens_for(lens, size, "the camera of the views")
         views = self.evidence.views(names, self.document.taken)
         result = work.solve(views, lens, self.mount, self.evidence.board, self.seed)
         self.hand_eye_result = result
@@ -210,7 +210,7 @@ class Wizard(Standing):
         if result is None or lens is None or size is None:
             raise CalibrationError("There is no result to check yet.", "Compute where the camera is first.")
         bounds = {name: self.setting(name) for name in ("tolerance_mm", "tolerance_deg")}
-        lens = work.lens_for(lens, size, "the pictures")
+        lens = work.lens_for(lens, size, "the camera of the views")
         self._record(Step.CHECK, check_result(result, self.posed_views("checks"), lens, **bounds), "the check")
 
     def _save(self) -> None:
@@ -244,7 +244,7 @@ class Wizard(Standing):
         """Return the lens as plain values, at the size of the pictures it serves."""
         lens, size = parse_lens(facts["lens"]), self.picture_size()
         return lens_values(
-            lens if size is None or Step.SOLVE not in self.steps else work.lens_for(lens, size, "the pictures")
+            lens if size is None or Step.SOLVE not in self.steps else work.lens_for(lens, size, "the camera of the views")
         )
 
     def _print(self, path: Path) -> None:

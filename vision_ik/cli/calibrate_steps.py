@@ -32,7 +32,7 @@ from vision_ik.clock import MonotonicClock
 from vision_ik.errors import ConfigError
 from vision_ik.ik import load_solver
 from vision_ik.layouts import board_table
-from vision_ik.rig import Rig
+from vision_ik.rig import Mount, Rig
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, Camera, CameraIntrinsics
 
@@ -82,8 +82,8 @@ def _from_files(options: HandEyeOptions | AllOptions, path: Path) -> int:
     rig, _ = rig_and_robot(options)
     board = known_board(options, rig)
     views_file(path)
-    with _opened(options, rig, board, anew=True) as wizard:
-        wizard.handle(Answers({"mount": rig.mount, "checks": 0}))
+    with _opened(options, rig, board, anew=True, mount=rig.mount) as wizard:
+        wizard.handle(Answer("checks", 0))
         with console.Stages() as stages:
             with stages.stage("Read the views") as stage:
                 view = wizard.handle(Import(path=path))
@@ -111,8 +111,7 @@ def _simulated(options: HandEyeOptions | AllOptions) -> int:
         truth = scene.true_rig()
         rig = existing_rig(options.rig) or scene.blank_rig()
         rig = with_tag_size(replace(rig, robot=scene.robot.name, base=None, tip=None), options)
-        with _opened(options, rig, scene.board, anew=options.restart) as wizard:
-            wizard.handle(Answer("mount", truth.mount))
+        with _opened(options, rig, scene.board, anew=options.restart, mount=truth.mount) as wizard:
             floor = -float(scene.file.T_world_base.translation[2])
             observe = Observer(
                 scene.arm,
@@ -147,8 +146,8 @@ def _real(options: HandEyeOptions | AllOptions) -> int:
         )
     rig, robot = rig_and_robot(options)
     board = require_board(options, rig)
-    with _opened(options, rig, board, anew=options.restart) as wizard, ExitStack() as stack:
-        wizard.handle(Answer("mount", options.mount or rig.mount))
+    mount = options.mount or rig.mount
+    with _opened(options, rig, board, anew=options.restart, mount=mount) as wizard, ExitStack() as stack:
         if isinstance(options, HandEyeOptions) and options.intrinsics is None and rig.intrinsics is None:
             raise ConfigError(
                 "The lens is unknown.", "Run `vision-ik calibrate camera` or `all`, or give --intrinsics."
@@ -170,9 +169,7 @@ def _by_hand(options: HandEyeOptions | AllOptions) -> int:
 
     new = existing_rig(options.rig) is None and not options.robot
     rig = with_tag_size(new_rig(options, ""), options) if new else rig_and_robot(options)[0]
-    with _opened(options, rig, known_board(options, rig), anew=options.restart) as wizard:
-        if options.mount is not None:
-            wizard.handle(Answer("mount", options.mount))
+    with _opened(options, rig, known_board(options, rig), anew=options.restart, mount=options.mount) as wizard:
         if options.intrinsics is not None or isinstance(options, HandEyeOptions):
             _give_lens(wizard, options, rig)
             wizard.handle(Answer("lens_from_views", False))
@@ -181,13 +178,16 @@ def _by_hand(options: HandEyeOptions | AllOptions) -> int:
 
 
 @contextmanager
-def _opened(options: HandEyeOptions | AllOptions, rig: Rig, board: Board | None, *, anew: bool) -> Generator[Wizard]:
+def _opened(
+    options: HandEyeOptions | AllOptions, rig: Rig, board: Board | None, *, mount: Mount | None, anew: bool
+) -> Generator[Wizard]:
     """Open the wizard of the rig, with what the options tell it.
 
     Args:
         options: What was asked for.
         rig: What is known apart from results.
         board: What is shown; None where nobody said.
+        mount: Who carries the camera; None where it is asked.
         anew: Whether views of earlier runs are put aside; those of a run that came to its end always are.
     """
     with Wizard(options.rig, goal=_goal(options), template=rig) as wizard:
@@ -201,6 +201,7 @@ def _opened(options: HandEyeOptions | AllOptions, rig: Rig, board: Board | None,
         if board is not None and (options.measured_edge_mm is not None or options.auto or options.from_ is not None):
             told |= {"edge_mm": 0.0}  # the board comes as it was measured
         source = str(options.from_.resolve()) if options.from_ is not None else options.source
+        told |= {} if mount is None else {"mount": mount}
         told |= {"camera": "" if options.from_ is not None else source, "source": source}
         accuracy = {"accuracy_mm": options.accuracy_mm, "accuracy_deg": options.accuracy_deg}
         most = _MOST_VIEWS if options.accuracy_mm is not None else _VIEWS
