@@ -28,8 +28,8 @@ _SHIFTS = 5
 _UNITS = {1e-3: "millimetres", 1e-2: "centimetres", 0.0254: "inches", 0.3048: "feet"}
 _UNIT_WITHIN = 1.15
 """Factor within which a scale is that of a unit; squares measured badly are off by less."""
-_SIZE_WRONG = 1.05
-"""Factor by which a board must be off to be named here; less is a matter of fine likelihood."""
+_SIZE_WRONG = 1.2
+"""Factor by which a board must be off to be named here; less may be the print, and is found by a term of the fit."""
 _SITS = 1.5
 """How much nearer to the flange one of camera and board must be for the other to stand still."""
 
@@ -82,7 +82,25 @@ def find_set_fault(
     return SetFault(error=_error(guess, X, Y, mount, told, misfit), disagreement=misfit / told, pictures=guess.pictures)
 
 
-def missing_of(
+def unequal_error(
+    Ts_base_flange: Floats, Ts_camera_board: Floats, mount: Mount, rng: np.random.Generator
+) -> CalibrationError:
+    """Return what is to be said of lists of unequal length: which entries have no partner, where that can be told."""
+    cause = f"{len(Ts_base_flange)} flange poses, but {len(Ts_camera_board)} board poses"
+    remedy = "Give them in pairs, in the same order."
+    missing = _without_partner(Ts_base_flange, Ts_camera_board, mount, rng)
+    if missing is None:
+        return CalibrationError(f"{cause}.", remedy)
+    what = "pose" if len(Ts_base_flange) > len(Ts_camera_board) else "picture"
+    whose = f"{what} {missing[0]} (counted from 0) has" if len(missing) == 1 else f"{what}s {missing} have"
+    return CalibrationError(
+        f"{cause}: {whose} no partner.",
+        f"Drop {'it' if len(missing) == 1 else 'them'}, or add the partner.",
+        missing=missing,
+    )
+
+
+def _without_partner(
     Ts_base_flange: Floats, Ts_camera_board: Floats, mount: Mount, rng: np.random.Generator
 ) -> list[int] | None:
     """Return which entries of the longer list have no partner in the shorter one; None where that cannot be told."""
