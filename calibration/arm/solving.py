@@ -64,7 +64,8 @@ def calibrate_arm(
         views: With joints ``q``; 30 and more that use the joints' ranges. Their flange poses are not used: the
             controller may have computed them from a chain of its own.
         robot: The arm as drawn; the chain that the joints belong to.
-        intrinsics: Lens the pictures were taken with, taken as exact.
+        intrinsics: Lens the pictures were taken with, taken as exact, like the board: an arm's errors look much like
+            theirs. Calibrate the lens, and check the board's scale, before.
         mount: Who carries the camera.
         prior: How well the arm is built; None takes the likeliest of some, from machines to kits.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
@@ -97,6 +98,7 @@ def calibrate_arm(
             arm_sigma=arm_sigma,
             board=board,
             terms=terms,
+            systematics=(),
             seed=seed,
         )
 
