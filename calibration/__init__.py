@@ -3,6 +3,7 @@
 from calibration.arm.link_errors import ArmPrior as ArmPrior
 from calibration.arm.link_errors import LinkErrors as LinkErrors
 from calibration.arm.link_term import LinkTerm as LinkTerm
+from calibration.arm.rig import rig_with_arm as rig_with_arm
 from calibration.arm.solving import calibrate_arm as calibrate_arm
 from calibration.arm.solving import calibrate_arm_poses as calibrate_arm_poses
 from calibration.arm.values import ArmCalibration as ArmCalibration

@@ -10,13 +10,22 @@ import pytest
 from calibration_stage import BOARD, LENS, MOUNTS, detection
 from numpy.testing import assert_allclose
 
-from calibration import ArmPrior, HandEyeView, LinkErrors, LinkTerm, batch, calibrate_arm, calibrate_arm_poses
+from calibration import (
+    ArmPrior,
+    HandEyeView,
+    LinkErrors,
+    LinkTerm,
+    batch,
+    calibrate_arm,
+    calibrate_arm_poses,
+    rig_with_arm,
+)
 from calibration.hand_eye.chain import ChainState, camera_board
 from calibration.hand_eye.terms import ArmTerm
 from calibration.lens.projection import project
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import load_solver
-from vision_ik.rig import Mount
+from vision_ik.rig import Mount, Rig, load_rig, save_rig
 from vision_ik.robots import RobotModel, list_robots, load_robot, save_urdf
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
@@ -251,3 +260,20 @@ def test_a_controller_with_a_tool_or_a_base_of_its_own_is_no_other_chain(rng: np
     off = off_its_drawing(UR5E, rng)
     own = [replace(view, T_base_flange=off.forward(view.q)) for view in views if view.q is not None]
     assert any("another chain" in text for text in calibrate_arm(own, robot=UR5E, intrinsics=LENS).warnings)
+
+
+def test_a_rig_takes_the_calibrated_arm_and_its_camera(rng: np.random.Generator, tmp_path: Path) -> None:
+    true = off_its_drawing(UR5E, rng)
+    found = calibrate_arm(see(true, "eye_to_hand", postures("eye_to_hand", 30, rng), rng), robot=UR5E, intrinsics=LENS)
+    rig = rig_with_arm(Rig(robot="ur5e", tip="tool0", default_tag_size=0.05), found, tmp_path)
+    save_rig(rig, tmp_path)
+    assert 'robot = "ur5e_calibrated.urdf"' in (tmp_path / "rig.toml").read_text()
+    read = load_rig(tmp_path)
+    robot = load_robot(read.robot, read.base, read.tip)
+    assert robot.hash == read.robot_hash == found.robot.hash
+    assert read.T_mount_camera is not None
+    assert max(read.T_mount_camera.distance_to(found.hand_eye.T_mount_camera)) < 1e-12
+    assert read.default_tag_size == 0.05
+    assert "held-out" in read.provenance["arm"]
+    drawn = rig_with_arm(Rig(robot="ur5e"), replace(found, adopted=False, robot=UR5E), tmp_path)
+    assert (drawn.robot, drawn.robot_hash) == ("ur5e", UR5E.hash)
