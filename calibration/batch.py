@@ -6,6 +6,7 @@ Same conventions as ``vision_ik.transforms``: twists are (v, w), matrices are (N
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from vision_ik.types import Floats
@@ -62,6 +63,11 @@ def adjoints(matrices: Floats) -> Floats:
 def inverse(matrix: Floats) -> Floats:
     """Return the inverse of (..., n, n) matrices that are not rigid."""
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def posed(matrices: Floats) -> NDArray[np.bool_]:
+    """Return which of (..., 4, 4) are there: NaN stands for none."""
+    return np.asarray(np.isfinite(matrices).all(axis=(-2, -1)), dtype=np.bool_)
 
 
 def rotation_vectors(R: Floats) -> Floats:

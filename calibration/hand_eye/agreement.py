@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, f
 
+from calibration import batch
 from calibration.hand_eye import checks
 from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.chain import ChainState, arm_poses, camera_board
-from calibration.hand_eye.closed_form import consensus, discrepancies
+from calibration.hand_eye.consensus import find_start
 from calibration.hand_eye.evidence import Corners, Evidence
 from calibration.hand_eye.held_out import Verdicts, judge
 from calibration.hand_eye.joint_fit import JointFit, fit
@@ -206,15 +207,17 @@ class Problem:
 
     def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
-        candidates = self.candidates[usable]
+        candidates, evidence = self.candidates[usable], self.evidence.select(usable)
         terms = self.terms.select(usable)
         arms = arm_poses(terms.flanges(self.flanges[usable], np.zeros(terms.count)), self.mount)
-        X, Y, agree = consensus(arms, candidates[:, 0], self.rng)
-        distance = np.stack([discrepancies(arms, candidates[:, k], X, Y) for k in range(candidates.shape[1])])
-        nearest = np.argmin(np.where(np.isfinite(distance), distance, np.inf), axis=0)
-        if nearest.any():
-            X, Y, agree = consensus(arms, candidates[np.arange(len(arms)), nearest], self.rng)
-        return X, Y, agree
+        spreads = np.full((*candidates.shape[:2], 6, 6), np.nan)
+        for k in range(candidates.shape[1]):
+            known = batch.posed(candidates[:, k])
+            if known.any():
+                seen = evidence.select(known).linearise(candidates[known, k])
+                spreads[known, k] = self.start.sight * seen.covariance
+        start = find_start(arms, candidates, spreads, evidence.centres, self.rng)
+        return start.X, start.Y, start.agree
 
     def _settle(
         self,

@@ -19,6 +19,7 @@ _TRANSLATION_UNIT = 2e-3
 """[m] What a view's translation error is compared with..."""
 _ROTATION_UNIT = np.deg2rad(0.3)
 """[rad] ... and its rotation error: only their ratio matters (typical of arm and corner noise)."""
+_DAMPING = 1e-12
 _CONSENSUS_WIDTH = 3.0
 """Views within this multiple of the middle distance agree with a start."""
 
@@ -37,8 +38,8 @@ def kronecker(A: Floats, M: Floats) -> tuple[Floats, Floats]:
     # R_x R_m = R_a R_y for all views: vec(R_x) ~ K vec(R_y) with K = sum R_m (x) R_a, row-major.
     K = np.einsum("...nij,...nkl->...ikjl", Ra, Rm).reshape(*A.shape[:-3], 9, 9)
     u, _, vt = np.linalg.svd(K)
-    Rx = _nearest_rotation(u[..., :, 0].reshape(*A.shape[:-3], 3, 3))
-    Ry = _nearest_rotation(vt[..., 0, :].reshape(*A.shape[:-3], 3, 3))
+    Rx = nearest_rotation(u[..., :, 0].reshape(*A.shape[:-3], 3, 3))
+    Ry = nearest_rotation(vt[..., 0, :].reshape(*A.shape[:-3], 3, 3))
     tx, ty = _translations(A, M, Rx)
     return _compose(Rx, tx), _compose(Ry, ty)
 
@@ -59,8 +60,14 @@ def relative_motions(A: Floats, M: Floats) -> tuple[Floats, Floats]:
     wm = batch.rotation_vectors(Rm[i] @ np.swapaxes(Rm[j], 1, 2))
     # Near 180 degrees the sign of an axis is decided by noise.
     clear = (np.linalg.norm(wa, axis=1) < 2.8) & (np.linalg.norm(wm, axis=1) < 2.8)
-    Rx = _nearest_rotation(wa[clear].T @ wm[clear], proper=True)
-    Ry = _nearest_rotation(np.einsum("nji,jk,nkl->il", Ra, Rx, Rm), proper=True)
+    Rx = nearest_rotation(wa[clear].T @ wm[clear], proper=True)
+    return from_rotation(A, M, Rx)
+
+
+def from_rotation(A: Floats, M: Floats, Rx: Floats) -> tuple[Floats, Floats]:
+    """Return X and Y (..., 4, 4) that solve X M = A Y best, given the rotation (..., 3, 3) of X."""
+    Ra, Rm = A[..., :3, :3], M[..., :3, :3]
+    Ry = nearest_rotation(np.sum(np.swapaxes(Ra, -1, -2) @ (Rx[..., None, :, :] @ Rm), axis=-3), proper=True)
     tx, ty = _translations(A, M, Rx)
     return _compose(Rx, tx), _compose(Ry, ty)
 
@@ -122,15 +129,21 @@ def _middle(distances: Floats) -> Floats:
 def _translations(A: Floats, M: Floats, Rx: Floats) -> tuple[Floats, Floats]:
     """Return t_x and t_y of R_a t_y - t_x = R_x t_m - t_a by least squares (Shah, eq. 32)."""
     Ra = A[..., :3, :3]
-    n = A.shape[-3]
-    eye = np.broadcast_to(np.eye(3), Ra.shape)
-    rows = np.concatenate([-eye, Ra], axis=-1).reshape(*A.shape[:-3], 3 * n, 6)
-    right = ((Rx[..., None, :, :] @ M[..., :3, 3:])[..., 0] - A[..., :3, 3]).reshape(*A.shape[:-3], 3 * n, 1)
-    solution = (np.linalg.pinv(rows) @ right)[..., 0]
+    right = (Rx[..., None, :, :] @ M[..., :3, 3:])[..., 0] - A[..., :3, 3]
+    # Normal equations, blocks of [-1 Ra]; the lengths are all about a metre.
+    normal = np.zeros((*A.shape[:-3], 6, 6))
+    sum_Ra = Ra.sum(axis=-3)
+    normal[..., :3, :3] = normal[..., 3:, 3:] = A.shape[-3] * np.eye(3)
+    normal[..., :3, 3:], normal[..., 3:, :3] = -sum_Ra, -np.swapaxes(sum_Ra, -1, -2)
+    gradient = np.concatenate(
+        [-right.sum(axis=-2), np.sum((np.swapaxes(Ra, -1, -2) @ right[..., None])[..., 0], axis=-2)], axis=-1
+    )
+    # Along a common axis of all turns nothing is told: a trace of damping keeps that length short.
+    solution = np.asarray(np.linalg.solve(normal + _DAMPING * np.eye(6), gradient[..., None])[..., 0], dtype=np.float64)
     return solution[..., :3], solution[..., 3:]
 
 
-def _nearest_rotation(matrix: Floats, *, proper: bool = False) -> Floats:
+def nearest_rotation(matrix: Floats, *, proper: bool = False) -> Floats:
     """Return the rotation nearest to a (..., 3, 3) matrix of unknown sign (known when ``proper``)."""
     if not proper:
         matrix = matrix * np.where(np.linalg.det(matrix) < 0, -1.0, 1.0)[..., None, None]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration import batch
 from calibration.hand_eye.board_pose import all_board_poses
 from calibration.hand_eye.evidence import Corners
 from calibration.lens.projection import project
@@ -105,7 +106,7 @@ def _distances(detections: Sequence[BoardDetection], intrinsics: CameraIntrinsic
     Zeros where the corners allow no pose.
     """
     poses = all_board_poses(detections, intrinsics)[:, 0]
-    posed = np.isfinite(poses).all(axis=(1, 2))
+    posed = batch.posed(poses)
     corners = Corners(detections, intrinsics)
     uv, _ = project(corners.points_camera(np.where(posed[:, None, None], poses, _AHEAD)), intrinsics)
     distance = np.linalg.norm(corners.points_image - uv, axis=1) * posed[corners.view]

@@ -26,7 +26,7 @@ _PRIOR_ARM = (0.3e-3, np.deg2rad(0.06))
 _PRIOR_LEVEL = 2.0 * np.log(5.0)
 """One standard deviation of the prior, in log variance, of both together: a factor 5 in sigma ..."""
 _PRIOR_RATIO = 2.0 * np.log(3.0)
-"""... and of one over the other, a factor 3: the same joints put a flange off and turn it, some 0.3 m away from them."""
+"""... and of one over the other, a factor 3: the same joints, some 0.3 m away, move a flange and turn it."""
 _PRIOR_MEAN = 2.0 * np.log(np.array([1.0, *_PRIOR_ARM, 1.0]))
 _SUM, _DIFFERENCE = np.array([0.0, 0.5, 0.5, 0.0]), np.array([0.0, 1.0, -1.0, 0.0])
 _PRIOR_PRECISION = np.outer(_SUM, _SUM) / _PRIOR_LEVEL**2 + np.outer(_DIFFERENCE, _DIFFERENCE) / _PRIOR_RATIO**2
