@@ -15,6 +15,7 @@ from calibration.hand_eye import checks
 from calibration.hand_eye.agreement import Problem
 from calibration.hand_eye.board_pose import all_board_poses
 from calibration.hand_eye.causes import Cause, Remark
+from calibration.hand_eye.causes_set import unequal_error
 from calibration.hand_eye.chain import arm_poses
 from calibration.hand_eye.closed_form import both, discrepancies
 from calibration.hand_eye.corners import all_without_misread, better_corners
@@ -24,7 +25,6 @@ from calibration.hand_eye.repairs import solve_with_reasons
 from calibration.hand_eye.terms import Term, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from calibration.systematics.candidates import SystematicNames, candidate_terms
-from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, CameraIntrinsics, Floats
@@ -133,9 +133,7 @@ def calibrate_hand_eye_poses(
     boards = _stack([Transform(T).matrix for T in np.asarray(Ts_camera_board, dtype=np.float64)])
     checks.check_count(len(flanges))
     if len(flanges) != len(boards):
-        raise CalibrationError(
-            f"{len(flanges)} flange poses, but {len(boards)} board poses.", "Give them in pairs, in the same order."
-        )
+        raise unequal_error(flanges, boards, mount, np.random.default_rng(seed))
     noise = np.zeros((len(boards), 6, 6)) if covariances is None else np.asarray(covariances, dtype=np.float64)
     problem = Problem(
         flanges=flanges,
