@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.hand_eye.solving import calibrate_hand_eye
 from calibration.hand_eye.values import HandEyeResult
 from calibration.views.candidates import Workcell
 from calibration.views.collecting import Observer, Sighting
@@ -18,7 +17,7 @@ from calibration.views.searching import find_first_views
 from calibration.wizard.events import Command, Do, Picture, Role
 from calibration.wizard.machine import Wizard
 from calibration.wizard.steps import Step
-from calibration.wizard.work import guess_lens
+from calibration.wizard.work import foretell, guess_lens
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver
 from vision_ik.types import CameraIntrinsics, Floats, JointState
@@ -141,9 +140,7 @@ class _Drive:
         alone = len(views) >= _ALONE
         used = views if alone else wizard.posed_views("rough", "views")
         try:
-            result = calibrate_hand_eye(
-                used, intrinsics=lens, mount=wizard.mount, board=wizard.evidence.board, seed=wizard.seed
-            )
+            result = foretell(used, lens, wizard.mount, wizard.evidence.board, wizard.seed)
         except CalibrationError:
             return None
         return _Guess(lens=lens, sure=sure, result=result, alone=alone)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from calibration.wizard.steps import Step
 from vision_ik.transforms import Transform
@@ -186,5 +187,15 @@ class WizardView:
         return self.step is None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the view as dictionaries, lists, texts and numbers."""
-        return asdict(self)
+        """Return the view as dictionaries, lists, texts and numbers; what is not finite is None."""
+        return _plain(asdict(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in cast("Mapping[object, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in cast("list[Any]", value)]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, StrEnum) else value

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from calibration.hand_eye.solving import calibrate_hand_eye
 from calibration.hand_eye.values import HandEyeResult
 from calibration.lens.intrinsics import IntrinsicsResult
 from calibration.wizard import saving, showing, taking, work
@@ -197,9 +198,10 @@ class Wizard(Standing):
             )
         lens = work.lens_for(lens, size, "the camera of the views")
         views = self.evidence.views(names, self.document.taken)
-        result = work.solve(views, lens, self.mount, self.evidence.board, self.seed)
+        board = self.evidence.board
+        result = calibrate_hand_eye(views, intrinsics=lens, mount=self.mount, board=board, seed=self.seed)
         self.hand_eye_result = result
-        facts = hand_eye_facts(result)
+        facts = hand_eye_facts(result, lens)
         facts["provenance"] = self._provenance(
             names, robot_hash=self.robot.hash, mount=self.mount, **{key: facts[key] for key in _OF_HAND_EYE}
         )
@@ -210,7 +212,7 @@ class Wizard(Standing):
         if result is None or lens is None or size is None:
             raise CalibrationError("There is no result to check yet.", "Compute where the camera is first.")
         bounds = {name: self.setting(name) for name in ("tolerance_mm", "tolerance_deg")}
-        lens = work.lens_for(lens, size, "the camera of the views")
+        lens = work.lens_for(parse_lens(result["lens"]), size, "the camera of the views")
         self._record(Step.CHECK, check_result(result, self.posed_views("checks"), lens, **bounds), "the check")
 
     def _save(self) -> None:
@@ -231,7 +233,7 @@ class Wizard(Standing):
         file, kept = saving.write_results(
             rig,
             self.rig_file,
-            lens=None if lens is None else self._lens_to_save(lens),
+            lens=self._lens_to_save(lens, result),
             hand_eye=result,
             board=self.evidence.board,
             provenance=provenance,
@@ -240,12 +242,13 @@ class Wizard(Standing):
         self.template = load_rig(file)
         self._record(Step.SAVE, {"file": str(file), "kept": kept, "when": saving.now()}, "writing the rig")
 
-    def _lens_to_save(self, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the lens as plain values, at the size of the pictures it serves."""
-        lens, size = parse_lens(facts["lens"]), self.picture_size()
-        return lens_values(
-            lens if size is None or Step.SOLVE not in self.steps else work.lens_for(lens, size, "the camera of the views")
-        )
+    def _lens_to_save(
+        self, lens: Mapping[str, Any] | None, result: Mapping[str, Any] | None
+    ) -> Mapping[str, Any] | None:
+        """Return the lens as plain values: the one that belongs to the result, for the two were found together."""
+        if result is not None:
+            return result["lens"]
+        return None if lens is None else lens["lens"]
 
     def _print(self, path: Path) -> None:
         from vision_ik.tags import save_board_pdf
@@ -293,7 +296,7 @@ class Wizard(Standing):
         if lens is None:
             lens, known = work.guess_lens(self.evidence, (*self.state.of("rough"), *names), self.document.taken, size)
         try:
-            result = work.solve(self.posed_views("views"), lens, self.mount, self.evidence.board, self.seed)
+            result = work.foretell(self.posed_views("views"), lens, self.mount, self.evidence.board, self.seed)
         except CalibrationError as error:
             self._hint = error.remedy
             return

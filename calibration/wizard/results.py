@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,13 @@ def lens_facts(result: IntrinsicsResult) -> dict[str, Any]:
     }
 
 
-def hand_eye_facts(result: HandEyeResult) -> dict[str, Any]:
-    """Return what a hand-eye calibration came to."""
+def hand_eye_facts(result: HandEyeResult, lens: CameraIntrinsics) -> dict[str, Any]:
+    """Return what a hand-eye calibration came to.
+
+    Args:
+        result: Of the calibration.
+        lens: It was given; the one that belongs to the result may be refined.
+    """
     return {
         "mount": result.mount,
         "T_mount_camera": result.T_mount_camera.matrix.tolist(),
@@ -91,5 +97,8 @@ def hand_eye_facts(result: HandEyeResult) -> dict[str, Any]:
             }
             for view in result.views
         ],
+        "systematics": [asdict(systematic) for systematic in result.systematics],
+        "time_offset_ms": 1e3 * result.time_offset,
+        "lens": lens_values(result.intrinsics or lens),
         "warnings": list(result.warnings),
     }

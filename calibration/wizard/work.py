@@ -83,15 +83,15 @@ def guess_lens(
     return CameraIntrinsics.from_field_of_view(*size), False
 
 
-def solve(
+def foretell(
     views: Sequence[HandEyeView], lens: CameraIntrinsics, mount: Mount, board: Board | None, seed: int
 ) -> HandEyeResult:
-    """Return where the camera is.
+    """Return where the camera is as far as views tell that are still few: systematic errors are not asked for.
 
     Raises:
         CalibrationError: The views do not determine it.
     """
-    return calibrate_hand_eye(views, intrinsics=lens, mount=mount, board=board, seed=seed)
+    return calibrate_hand_eye(views, intrinsics=lens, mount=mount, board=board, systematics=(), seed=seed)
 
 
 def lens_for(lens: CameraIntrinsics, size: tuple[int, int], source: str) -> CameraIntrinsics:

@@ -79,7 +79,7 @@ def test_a_person_is_led_from_nothing_to_a_rig_that_says_where_it_is_from(tmp_pa
         wizard.handle(Answer("checks", 2))
         wizard.handle(Answer("tolerance_mm", 3.0))
         view = _finish(wizard).view
-    assert json.loads(json.dumps(view.as_json()))["steps"][-1]["status"] == "done"
+    assert json.loads(json.dumps(view.as_json(), allow_nan=False))["steps"][-1]["status"] == "done"
     assert [entry.views for entry in view.accuracy] == [4, 5, 6]
     assert view.results["check"]["passed"] is True
     assert view.results["check"]["views"] == 2

@@ -68,6 +68,10 @@ def calibrate_camera(options: CameraOptions) -> int:
     _present(result, files, views, options)
     if rig is not None:
         hint_at_tag_size(rig)
+        if rig.T_mount_camera is not None:
+            console.say(
+                "The camera's place was computed with the lens before: run `vision-ik calibrate hand-eye` anew."
+            )
     return EXIT_OK
 
 
