@@ -8,6 +8,13 @@ from calibration.arm.solving import calibrate_arm as calibrate_arm
 from calibration.arm.solving import calibrate_arm_poses as calibrate_arm_poses
 from calibration.arm.values import ArmCalibration as ArmCalibration
 from calibration.arm.values import LinkError as LinkError
+from calibration.drift.monitor import DriftMonitor as DriftMonitor
+from calibration.drift.monitor import DriftState as DriftState
+from calibration.drift.monitor import DriftStatus as DriftStatus
+from calibration.drift.recalibration import Prior as Prior
+from calibration.drift.recalibration import Recalibration as Recalibration
+from calibration.drift.recalibration import recalibrate as recalibrate
+from calibration.drift.sightings import KnownMarker as KnownMarker
 from calibration.files.observations import Observations as Observations
 from calibration.files.observations import read_observations as read_observations
 from calibration.hand_eye.solving import calibrate_hand_eye as calibrate_hand_eye
