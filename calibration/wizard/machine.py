@@ -74,6 +74,11 @@ class Wizard(Standing):
         """Let others calibrate this rig; everything is on disk already."""
         self._store.close()
 
+    def withdraw(self) -> None:
+        """Leave nothing behind of a calibration in which nothing was taken and nothing came out."""
+        if not self.document.taken and not self.document.outcomes:
+            self._store.forget()
+
     def __enter__(self) -> Self:
         return self
 

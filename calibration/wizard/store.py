@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,18 @@ class Store:
         rig_folder: Of rig.toml.
 
     Raises:
+        ConfigError: A file has its name.
         RecordingError: Another process uses it, or it cannot be written to.
     """
 
     def __init__(self, rig_folder: Path) -> None:
+        if rig_folder.is_file():
+            raise ConfigError(
+                f"{rig_folder} is a file, and a rig is a folder.", "Name a folder, which is made if it is missing."
+            )
         self.folder = rig_folder / "calibration"
         self._claim = ExitStack()
+        self._made = None if rig_folder.exists() else rig_folder
         try:
             self._claim.enter_context(claimed_folder(self.folder))
         except RecordingError as error:
@@ -61,8 +67,11 @@ class Store:
             ) from error
 
     def close(self) -> None:
-        """Let others in."""
+        """Let others in; a folder that was made for nothing is removed."""
         self._claim.close()
+        if self._made is not None:
+            with suppress(OSError):
+                self._made.rmdir()
 
     def load(self) -> Document | None:
         """Return what is there; None in a new folder.
@@ -94,6 +103,10 @@ class Store:
         """
         write_atomic(self.folder / _STATE, json.dumps(document.as_json(), default=_plain))
         self.list_views(document)
+
+    def forget(self) -> None:
+        """Remove the state; pictures stay."""
+        (self.folder / _STATE).unlink(missing_ok=True)
 
     def list_views(self, document: Document) -> None:
         """Write each folder's poses.json where it is not what the state says."""

@@ -94,6 +94,29 @@ def test_a_folder_of_another_camera_is_refused(
     assert "The intrinsics are for 1280x720, but the camera of the views gives 640x480" in said
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is no valid list of views"),
+        ('{"views": [{"image": "gone.png", "T_base_flange": []}]}', "gone.png"),
+        ('{"views": [{"image": "gone.png"}]}', "gone.png"),
+    ],
+)
+def test_views_that_cannot_be_read_leave_nothing_behind(
+    content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "poses.json").write_text(content)
+    assert main(_words(tmp_path, tmp_path / "rig")) == EXIT_ERROR
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "rig").exists()
+
+
+def test_a_file_is_no_rig(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rig").write_text("mine")
+    assert main(_words(folder, tmp_path / "rig")) == EXIT_ERROR
+    assert "is a file, and a rig is a folder" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_rig_in_use_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Wizard(tmp_path):
         assert main(_words(folder, tmp_path)) == EXIT_ERROR

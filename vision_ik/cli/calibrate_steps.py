@@ -29,7 +29,7 @@ from vision_ik.cli.calibrate_rig import (
 )
 from vision_ik.cli.main import EXIT_FOUND, EXIT_OK
 from vision_ik.clock import MonotonicClock
-from vision_ik.errors import ConfigError
+from vision_ik.errors import ConfigError, VisionIkError
 from vision_ik.ik import load_solver
 from vision_ik.layouts import board_table
 from vision_ik.rig import Mount, Rig
@@ -86,7 +86,11 @@ def _from_files(options: HandEyeOptions | AllOptions, path: Path) -> int:
         wizard.handle(Answer("checks", 0))
         with console.Stages() as stages:
             with stages.stage("Read the views") as stage:
-                view = wizard.handle(Import(path=path))
+                try:
+                    view = wizard.handle(Import(path=path))
+                except VisionIkError:
+                    wizard.withdraw()
+                    raise
                 stage.update(f"{view.done} views")
             for name in view.rejected:
                 stages.say(f"The board was not found in {name}.")
