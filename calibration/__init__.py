@@ -30,9 +30,15 @@ from calibration.systematics.time_offset import FlangeRecording as FlangeRecordi
 from calibration.systematics.time_offset import views_from_stream as views_from_stream
 from calibration.views.automatic import AutomaticCalibration as AutomaticCalibration
 from calibration.views.automatic import calibrate_automatically as calibrate_automatically
+from calibration.views.candidates import Workcell as Workcell
 from calibration.views.collecting import Observer as Observer
 from calibration.views.collecting import Sighting as Sighting
 from calibration.views.collecting import collect_views as collect_views
+from calibration.views.guidance import Guidance as Guidance
+from calibration.views.guidance import Worth as Worth
+from calibration.views.guidance import guide as guide
+from calibration.views.guidance import opening_views as opening_views
+from calibration.views.guidance import worth as worth
 from calibration.views.information import Accuracy as Accuracy
 from calibration.views.next_view import Enough as Enough
 from calibration.views.next_view import Goal as Goal

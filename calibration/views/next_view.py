@@ -141,7 +141,7 @@ def next_view(
     start = np.asarray(q if home is None else home, dtype=np.float64)
     rng = np.random.default_rng([seed, taken])
     candidates = known_cell.candidates(start, samples, rng)
-    fresh = candidates.select(_apart(candidates.Ts_base_flange, visited))
+    fresh = candidates.select(apart(candidates.Ts_base_flange, visited))
     if len(fresh) == 0:
         raise CalibrationError(
             "No posture was found that shows the board in a new way.",
@@ -248,11 +248,11 @@ def _words(arm: ArmNoise) -> str:
     return f"{arm.translation * 1e3:.2g} mm and {np.rad2deg(arm.rotation):.2g} deg"
 
 
-def _apart(Ts_base_flange: Floats, visited: Floats | None) -> NDArray[np.bool_]:
-    """Return which flange poses (N, 4, 4) differ from all that were visited."""
-    apart = np.ones(len(Ts_base_flange), dtype=bool)
+def apart(Ts_base_flange: Floats, visited: Floats | None) -> NDArray[np.bool_]:
+    """Return which flange poses (N, 4, 4) differ from all that were ``visited`` (M, 4, 4)."""
+    differs = np.ones(len(Ts_base_flange), dtype=bool)
     for T in [] if visited is None else visited:
         metres = np.linalg.norm(Ts_base_flange[:, :3, 3] - T[:3, 3], axis=1)
         turned = np.linalg.norm(batch.rotation_vectors(T[:3, :3].T @ Ts_base_flange[:, :3, :3]), axis=1)
-        apart &= (metres > _APART[0]) | (turned > _APART[1])
-    return apart
+        differs &= (metres > _APART[0]) | (turned > _APART[1])
+    return differs

@@ -94,13 +94,28 @@ def near_poses(Ts_camera_board: Floats, board: Board, count: int, rng: np.random
         spread: Standard deviation of each angle [rad], and of the place as a share of the distance.
     """
     Ts = np.repeat(Ts_camera_board, count, axis=0)
-    centre = _centre(board)
-    place = Ts[:, :3, :3] @ centre + Ts[:, :3, 3]
+    place = Ts[:, :3, :3] @ _centre(board) + Ts[:, :3, 3]
     distance = np.linalg.norm(place, axis=1, keepdims=True)
-    moved = place + spread * distance * rng.normal(size=place.shape)
-    R = _rotations(spread * rng.normal(size=place.shape)) @ Ts[:, :3, :3]
-    Ts[:, :3, :3], Ts[:, :3, 3] = R, moved - R @ centre
+    moved = spread * distance * rng.normal(size=place.shape)
+    Ts = turned_about_centre(Ts, spread * rng.normal(size=place.shape), board)
+    Ts[:, :3, 3] += moved
     return Ts
+
+
+def turned_about_centre(Ts_camera_board: Floats, turns: Floats, board: Board) -> Floats:
+    """Return the (N, 4, 4) poses with the board turned about its centre by ``turns`` (N, 3) [rad], camera axes.
+
+    Args:
+        Ts_camera_board: (N, 4, 4), or one (4, 4) for all turns.
+        turns: (N, 3) rotation vectors.
+        board: The board's layout.
+    """
+    Ts = np.broadcast_to(Ts_camera_board, (len(turns), 4, 4))
+    place = Ts[:, :3, :3] @ _centre(board) + Ts[:, :3, 3]
+    turned = np.array(Ts)
+    turned[:, :3, :3] = _rotations(turns) @ Ts[:, :3, :3]
+    turned[:, :3, 3] = place - turned[:, :3, :3] @ _centre(board)
+    return turned
 
 
 def seen_well(

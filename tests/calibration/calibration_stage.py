@@ -8,7 +8,7 @@ import numpy as np
 
 from calibration import HandEyeView
 from calibration.lens.projection import project
-from calibration.views.candidates import visible_poses
+from calibration.views.sights import visible_poses
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, CharucoBoard, Floats
@@ -55,6 +55,7 @@ def make_stage(
     translation: float = 0.0,
     rotation: float = 0.0,
     lens: CameraIntrinsics = LENS,
+    setup: tuple[Transform, Transform] | None = None,
 ) -> Stage:
     """Return random views; noise of the corners [px] and of the arm [m, rad] as given.
 
@@ -66,6 +67,7 @@ def make_stage(
         translation: Noise of the flange per axis [m].
         rotation: Noise of the flange per axis [rad].
         lens: Of the camera.
+        setup: T_mount_camera and T_holder_board; random ones by default.
     """
     turn = np.concatenate([np.zeros(3), rng.normal(size=3)])
     tilt = np.concatenate([np.zeros(3), 0.3 * rng.normal(size=3)])
@@ -75,6 +77,8 @@ def make_stage(
     else:
         T_mount_camera = Transform.from_translation([0.06, 0.01, 0.04]) @ Transform.exp(tilt)
         T_holder_board = Transform.from_translation([0.5, 0.1, 0.0]) @ Transform.exp(turn)
+    if setup is not None:
+        T_mount_camera, T_holder_board = setup
     Ts_camera_board = visible_poses(BOARD, lens, 40 * n, rng)[:n]
     sigma = np.repeat([translation, rotation], 3)
     points = BOARD.chess_corners

@@ -121,6 +121,7 @@ def test_half_of_what_matters_is_passed_over(rng: np.random.Generator) -> None:
 def test_misread_frames_and_mirrored_poses_are_no_shift(rng: np.random.Generator) -> None:
     monitor = make(1)
     flipped = PLACES[0] @ Transform.exp([0, 0, 0, 0.6, 0, 0])
+    status = monitor.status
     for step in range(600):
         time = step / 10
         seen = sighting(0, time, PLACES[0], SIGMA * rng.normal(size=6))
@@ -155,6 +156,7 @@ def test_a_marker_that_stands_elsewhere_than_told_is_said_at_the_start(rng: np.r
     assert status.state is DriftState.WARNING
     assert status.moved is Moved.CAMERA
     assert "since the calibration" in status.sentence
+    assert status.shift is not None
     np.testing.assert_allclose(status.shift, bumped, atol=1.5e-3)
 
 
@@ -167,7 +169,7 @@ def test_an_arm_that_stands_still_counts_once_however_long(mount: Mount, rng: np
     monitor = DriftMonitor(rig, [marker], arm_sigma=arm)
     Y = Transform.from_xyz_rpy([0.02, 0.03, 0.1], [0.2, 0.1, 0.4])
     states: list[DriftState] = []
-    time = 0.0
+    status, time = monitor.status, 0.0
     for posture in range(60):
         T_camera_tag = PLACES[posture % 3] @ Transform.exp(0.1 * rng.normal(size=6))
         true = X @ T_camera_tag @ Y.inv()

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from calibration_stage import BOARD, LENS, MOUNTS, Stage, detection, make_stage
 
-from calibration import DriftState, DriftStatus, HandEyeResult, HandEyeView, Prior, calibrate_hand_eye, recalibrate
+from calibration import (
+    ArmNoise,
+    DriftState,
+    DriftStatus,
+    HandEyeResult,
+    HandEyeView,
+    Prior,
+    calibrate_hand_eye,
+    recalibrate,
+)
 from calibration.drift.explaining import Moved
 from calibration.lens.projection import project
 from calibration.views.sights import visible_poses
@@ -17,13 +26,15 @@ from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount, Rig
 from vision_ik.transforms import Transform
 
-ARM = {"translation": 0.3e-3, "rotation": float(np.deg2rad(0.05))}
+ARM = ArmNoise(translation=0.3e-3, rotation=float(np.deg2rad(0.05)))
 BUMP = np.array([4e-3, -6e-3, 3e-3, 0.006, 0.004, -0.008])
 
 
 @cache
 def before(mount: Mount, seed: int) -> tuple[Stage, HandEyeResult]:
-    stage = make_stage(np.random.default_rng(seed), mount, 12, pixel=0.3, **ARM)
+    stage = make_stage(
+        np.random.default_rng(seed), mount, 12, pixel=0.3, translation=ARM.translation, rotation=ARM.rotation
+    )
     return stage, calibrate_hand_eye(stage.views, intrinsics=LENS, mount=mount)
 
 
@@ -35,7 +46,7 @@ def views_after(stage: Stage, seed: int, *, n: int = 3, board: Transform | None 
     for matrix in visible_poses(BOARD, LENS, 60 * n, rng)[:n]:
         T_mount_holder = X @ Transform(matrix) @ Y.inv()
         flange = T_mount_holder if stage.mount == "eye_to_hand" else T_mount_holder.inv()
-        sigma = np.repeat([ARM["translation"], ARM["rotation"]], 3)
+        sigma = np.repeat([ARM.translation, ARM.rotation], 3)
         uv, _ = project(Transform(matrix).apply(BOARD.chess_corners), LENS)
         seen = detection(uv + 0.3 * rng.normal(size=uv.shape))
         views.append(HandEyeView(T_base_flange=flange @ Transform.exp(sigma * rng.normal(size=6)), detection=seen))
