@@ -91,6 +91,8 @@ class Problem:
     """Further unknowns, for all views."""
     asked: tuple[Term, ...] = ()
     """More of them, that take part only where the views ask for them."""
+    counted: tuple[Term, ...] = ()
+    """And those of which the priors are what is known: they take part at the end, so that the result counts them."""
 
     def settle(
         self, excluded: Mapping[int, Remark], *, least_agreeing: float = _LEAST_AGREEING, core: bool = False
@@ -136,7 +138,7 @@ class Problem:
         )
 
     def ask(self, settled: Settled, *, least_agreeing: float = _LEAST_AGREEING) -> Settled:
-        """Return the fit with those of the ``asked`` terms that the views want; the same where they want none.
+        """Return the fit with those of the ``asked`` terms that the views want, and with all ``counted`` ones.
 
         Args:
             settled: The fit without them, of views that belong together.
@@ -146,14 +148,14 @@ class Problem:
             CalibrationError: Too little motion or no agreement among the views.
         """
         if not self.asked or settled.used.sum() < _FEWEST_TO_JUDGE:
-            return settled
+            return self._with_counted(settled)
         reached, verdicts, used, terms, found = self._ask(
             settled.reached, settled.verdicts, settled.used, settled.usable, least_agreeing
         )
         warnings = settled.warnings
         if (used != settled.used).any():
             warnings = tuple(checks.check_motion(self.flanges[used]))
-        return replace(
+        asked = replace(
             settled,
             reached=reached,
             verdicts=verdicts,
@@ -163,6 +165,19 @@ class Problem:
             sharp=_sharp(verdicts, used),
             warnings=warnings,
         )
+        return self._with_counted(asked)
+
+    def _with_counted(self, settled: Settled) -> Settled:
+        """Return the fit with the ``counted`` terms that are not in it yet."""
+        there = {term.name for term in settled.terms.terms}
+        missing = [term for term in self.counted if term.name not in there]
+        if not missing:
+            return settled
+        terms, reached = TermStack([*settled.terms.terms, *missing]), settled.reached
+        theta = np.concatenate([reached.theta, np.zeros(terms.count - len(reached.theta))])
+        wider = replace(self, terms=terms)
+        reached = wider._fit(settled.used, reached.state.X, reached.state.Y, theta, reached.variances)
+        return replace(settled, reached=reached, verdicts=wider._judge(reached, settled.used), terms=terms)
 
     def _predicted(self, usable: NDArray[np.bool_]) -> float:
         """Return how well the views would tell the camera's position [m] at the noise that the fit starts from."""

@@ -97,8 +97,28 @@ def _solved(problem: Problem, excluded: dict[int, Remark], twists: list[Floats |
     if noisy or solved.settled.used.sum() < _FEW * settled.usable.sum():
         fault = _set_fault(problem, excluded)
         if fault is not None:
-            return _without_fault(problem, excluded, fault)
+            return _better_paired(problem, excluded, fault, solved, noisy=bool(noisy))
     return solved
+
+
+def _better_paired(
+    problem: Problem, excluded: dict[int, Remark], fault: SetFault, solved: _Solved, *, noisy: bool
+) -> _Solved:
+    """Return the fit of views paired anew if it is the better one: more of them, or less noise of the arm.
+
+    Raises:
+        CalibrationError: The fault, where the fit of the views as they are is ``noisy`` and nothing else is at hand.
+    """
+    try:
+        paired = _without_fault(problem, excluded, fault)
+    except CalibrationError:
+        if noisy:
+            raise
+        return solved  # most views agree well: what a few of them look like may be chance
+    before, after = solved.settled.reached.variances, paired.settled.reached.variances
+    quieter = after.translation < before.translation and after.rotation < before.rotation
+    more = paired.settled.used.sum() > solved.settled.used.sum() and after.translation < _WORSE**2 * before.translation
+    return paired if (quieter if noisy else more) else solved
 
 
 def _told(solved: _Solved, twists: list[Floats | None]) -> HandEyeResult:

@@ -25,6 +25,7 @@ from calibration.hand_eye.repairs import solve_with_reasons
 from calibration.hand_eye.terms import Term, TermStack
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from calibration.systematics.candidates import SystematicNames, candidate_terms
+from calibration.systematics.lens import LensRefinement
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import Board, CameraIntrinsics, Floats
@@ -56,7 +57,8 @@ def calibrate_hand_eye(
 
     Args:
         views: At least 3, with the flange turned about two axes; 10 to 15 well-spread ones are good.
-        intrinsics: Lens the pictures were taken with; refined where the views ask for it, within its covariance.
+        intrinsics: Lens the pictures were taken with. Its covariance, where it has one, goes into that of the
+            result, and it is refined within it; a lens without one is taken as exact.
         mount: Who carries the camera.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the reported flange poses; None estimates it.
@@ -97,6 +99,7 @@ def calibrate_hand_eye(
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
         asked=candidate_terms(systematics, corners, flanges, [view.twist for view in views], terms),
+        counted=() if intrinsics.covariance is None else (LensRefinement.of(intrinsics),),
     )
     return solve_with_reasons(problem, excluded, [view.twist for view in views])
 

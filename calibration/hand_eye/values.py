@@ -85,7 +85,7 @@ class HandEyeResult:
     """T_base_camera (eye to hand) or T_flange_camera (eye in hand)."""
     covariance: Floats
     """(6, 6) of T_mount_camera, tangent at the pose (right perturbation, camera frame), (v, w)
-    [m, rad]. Holds for arm and pixel noise; the intrinsics are taken as exact."""
+    [m, rad]. Holds for arm and pixel noise, and for the lens where its own covariance is known."""
     T_holder_board: Transform
     """The board in the frame that holds it: T_flange_board (eye to hand) or T_base_board (eye in hand)."""
     joint_covariance: Floats

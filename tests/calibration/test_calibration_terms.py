@@ -219,3 +219,25 @@ def test_the_two_kinds_of_terms_are_told_apart() -> None:
 def test_a_prior_without_width_is_refused() -> None:
     with pytest.raises(ValueError, match="positive standard deviation"):
         TermStack([Stretch(np.array([0.0]), EVENLY)])
+
+
+def test_a_lens_that_is_not_sure_makes_the_camera_as_unsure_as_it_is() -> None:
+    deviation = np.array([8.0, 8.0, 6.0, 6.0])
+    covariance = np.zeros((9, 9))
+    covariance[:4, :4] = np.diag(np.square(deviation))
+    covariance[0, 1] = covariance[1, 0] = 0.9 * deviation[0] * deviation[1]
+    normalised, exact = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        stage = make_stage(rng, "eye_to_hand", 12, pixel=0.3, translation=ARM.translation, rotation=ARM.rotation)
+        K = LENS.K.copy()
+        K[[0, 1, 0, 1], [0, 1, 2, 2]] += np.linalg.cholesky(covariance[:4, :4]) @ rng.normal(size=4)
+        told = replace(LENS, K=K, covariance=covariance)
+        result = calibrate_hand_eye(stage.views, intrinsics=told, systematics=())
+        twist = (result.T_mount_camera.inv() @ stage.T_mount_camera).log()
+        normalised.append(twist @ np.linalg.solve(result.covariance, twist) / 6.0)
+        ignored = calibrate_hand_eye(stage.views, intrinsics=replace(told, covariance=None), systematics=())
+        twist = (ignored.T_mount_camera.inv() @ stage.T_mount_camera).log()
+        exact.append(twist @ np.linalg.solve(ignored.covariance, twist) / 6.0)
+    assert 0.5 < np.mean(normalised) < 1.6
+    assert np.mean(exact) > 1.5 * np.mean(normalised)
