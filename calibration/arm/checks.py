@@ -8,7 +8,8 @@ import numpy as np
 
 from calibration import batch
 from calibration.arm.values import LinkError
-from calibration.hand_eye.values import HandEyeView
+from calibration.hand_eye.values import HandEyeResult, HandEyeView
+from calibration.systematics.board_scale import BoardScale
 from vision_ik.errors import CalibrationError
 from vision_ik.robots import RobotModel
 from vision_ik.types import Floats
@@ -21,6 +22,8 @@ _SMALL_RANGE = float(np.deg2rad(30.0))
 """[rad] A joint that turned less shows hardly what lies before it and what behind."""
 _SMALL_STROKE = 0.1
 """[m] The same for a joint that slides."""
+_SURE = 3.0
+"""Standard deviations from which a board's size is called wrong."""
 _VIEWS_PER_ERROR = 1.0
 """Each view tells six numbers, but most of what is seen of an error is seen of others, too."""
 
@@ -78,6 +81,18 @@ def check_reported(views: Sequence[HandEyeView], nominal: Floats) -> list[str]:
         "the nominal arm gives for the joints: the controller computes with another chain, or joints and poses are not "
         "of the same moments. The joints are believed."
     ]
+
+
+def scale(result: HandEyeResult) -> list[str]:
+    """Return a warning if the board is not of the size that was told."""
+    for term in result.terms:
+        share, sigma = float(term.theta[0]), float(term.sigma[0])
+        if term.name == BoardScale().name and abs(share) > _SURE * sigma:
+            return [
+                f"The board is {100.0 * abs(share):.2f} +- {100.0 * sigma:.2f} % "
+                f"{'larger' if share > 0 else 'smaller'} than told; that was taken into account. Measure one edge."
+            ]
+    return []
 
 
 def doubts(joints: Floats, robot: RobotModel, link_errors: Sequence[LinkError]) -> list[str]:

@@ -6,18 +6,18 @@ much as the views narrow them down, so that an arm that is as drawn is left so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.arm.link_errors import ArmPrior, LinkErrors
-from calibration.arm.link_term import LINK_TERM, LinkTerm
+from calibration.arm.link_term import LinkTerm
 from calibration.hand_eye.evidence import Evidence
 from calibration.hand_eye.joint_fit import JointFit, fit
 from calibration.hand_eye.noise_levels import Variances, adjusted_covariance
-from calibration.hand_eye.terms import TermStack
+from calibration.hand_eye.terms import Term, TermStack
 from calibration.hand_eye.values import HandEyeResult
 from vision_ik.types import Floats
 
@@ -30,7 +30,21 @@ class Start:
     X: Floats
     Y: Floats
     variances: Variances
-    theta: Floats | None
+    thetas: Mapping[str, Floats]
+    """By name of the term."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Choice:
+    """The likeliest of some priors."""
+
+    prior: ArmPrior
+    start: Start
+    """Where the fit with it ended."""
+    evidence: float
+    """Of that fit."""
+    best: float
+    """The same, or that of the arm as drawn where it is larger."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -44,6 +58,8 @@ class Comparison:
     q: Floats
     """(N, n)"""
     errors: LinkErrors
+    others: tuple[Term, ...] = ()
+    """Further unknowns that every fit has."""
     free: tuple[bool, bool, bool]
     """Which of pixel, arm translation and arm rotation is estimated."""
     pixel: float
@@ -54,24 +70,26 @@ class Comparison:
         noise = result.arm_sigma
         pixel = result.pixel_sigma**2 if self.free[0] else self.pixel
         variances = Variances(pixel, noise.translation**2, noise.rotation**2)
-        return Start(
-            result, result.T_mount_camera.matrix, result.T_holder_board.matrix, variances, errors_found(result)
-        )
+        thetas = {term.name: term.theta for term in result.terms}
+        return Start(result, result.T_mount_camera.matrix, result.T_holder_board.matrix, variances, thetas)
 
-    def likeliest(self, priors: Sequence[ArmPrior], start: Start) -> tuple[ArmPrior, Start]:
-        """Return which of some priors the views speak for, and where the fit with it ended."""
+    def choose(self, priors: Sequence[ArmPrior], start: Start) -> Choice:
+        """Return which of some priors the views of ``start`` speak for."""
         used = believed(start.result)
-        answers: list[tuple[float, ArmPrior, Start]] = []
+        drawn = log_evidence(self.answer(start, used, None))
+        choices: list[Choice] = []
         for prior in priors:
             reached = self.answer(start, used, prior)
-            start = Start(start.result, reached.state.X, reached.state.Y, reached.variances, reached.theta)
-            answers.append((log_evidence(reached), prior, start))
-        _, prior, start = max(answers, key=lambda answer: answer[0])
-        return prior, start
+            thetas = dict(zip((term.name for term in self.terms(prior)), self.split(reached.theta), strict=True))
+            start = Start(start.result, reached.state.X, reached.state.Y, reached.variances, thetas)
+            evidence = log_evidence(reached)
+            choices.append(Choice(prior=prior, start=start, evidence=evidence, best=max(evidence, drawn)))
+        return max(choices, key=lambda choice: choice.evidence)
 
     def answer(self, start: Start, used: NDArray[np.bool_], prior: ArmPrior | None) -> JointFit:
         """Fit the ``used`` (N,) views, with the arm's errors unless ``prior`` is None."""
-        terms = [] if prior is None else [LinkTerm(errors=self.errors, q=self.q[used], prior=prior)]
+        terms = [term.select(used) for term in self.terms(prior)]
+        start_at = [start.thetas.get(term.name, np.zeros(len(term.parameters))) for term in terms]
         return fit(
             self.evidence.select(used),
             self.Ts_base_flange[used],
@@ -81,18 +99,26 @@ class Comparison:
             start=start.variances,
             free=self.free,
             terms=TermStack(terms),
-            theta=start.theta if terms else None,
+            theta=np.concatenate(start_at) if terms else None,
         )
 
+    def terms(self, prior: ArmPrior | None) -> list[Term]:
+        """Return the further unknowns of a fit: errors of the arm, unless ``prior`` is None, and the others."""
+        arm: list[Term] = [] if prior is None else [LinkTerm(errors=self.errors, q=self.q, prior=prior)]
+        return [*arm, *self.others]
+
+    def split(self, theta: Floats) -> list[Floats]:
+        """Return the unknowns of a fit with errors of the arm term by term."""
+        return np.split(theta, np.cumsum([self.errors.count, *(len(term.parameters) for term in self.others)])[:-1])
+
     def covariance(self, reached: JointFit) -> Floats:
-        """Return the (12 + k, 12 + k) covariance of camera, board and errors, the noise levels' own doubt included."""
-        covariance = adjusted_covariance(reached.model, reached.variances, self.free)
+        """Return the (12 + k, 12 + k) covariance of camera, board and errors.
+
+        The other unknowns and the noise levels add their doubt.
+        """
+        size = 12 + self.errors.count
+        covariance = adjusted_covariance(reached.model, reached.variances, self.free)[:size, :size]
         return 0.5 * (covariance + covariance.T)
-
-
-def errors_found(result: HandEyeResult) -> Floats | None:
-    """Return the errors of the arm (k,) in a result; None where they were no unknowns."""
-    return next((term.theta for term in result.terms if term.name == LINK_TERM), None)
 
 
 def believed(result: HandEyeResult) -> NDArray[np.bool_]:
@@ -101,7 +127,7 @@ def believed(result: HandEyeResult) -> NDArray[np.bool_]:
 
 
 def log_evidence(reached: JointFit) -> float:
-    """Return the log likelihood with the errors of the arm integrated out, by Laplace's method."""
+    """Return the log likelihood with the errors of the arm and the other unknowns integrated out (Laplace)."""
     information = reached.solution.information
     volumes = np.linalg.slogdet(information[:12, :12])[1] - np.linalg.slogdet(information)[1]
     return reached.log_likelihood + 0.5 * float(volumes + np.log(reached.model.prior).sum())

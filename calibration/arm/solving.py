@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.arm import checks
-from calibration.arm.comparing import Comparison, believed, errors_found, log_evidence
+from calibration.arm.comparing import Comparison, believed, log_evidence
 from calibration.arm.link_errors import ArmPrior, LinkErrors
-from calibration.arm.link_term import LinkTerm
+from calibration.arm.link_term import LINK_TERM
 from calibration.arm.values import ArmCalibration, LinkError
 from calibration.hand_eye.checks import check_detection
 from calibration.hand_eye.corners import all_without_misread, better_corners
@@ -23,6 +23,7 @@ from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.solving import calibrate_hand_eye, calibrate_hand_eye_poses
 from calibration.hand_eye.terms import Term
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
+from calibration.systematics.board_scale import BoardScale
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.robots import RobotModel
@@ -37,8 +38,12 @@ PRIORS = (
     ArmPrior(position=2e-3, angle=0.4 * _DEGREE, zero=3.0 * _DEGREE),
 )
 """How arms may be built: as machines are; with zeros that were set by hand; from kits; both."""
+BOARD_SIGMA = 0.01
+"""Printers scale to fit the page; who measured an edge knows better."""
 _GAIN = 5.0
 """Evidence from which another arm than the nominal one is adopted: odds of 150 to 1."""
+_OPTION_GAIN = 2.0
+"""Evidence from which the board is taken to be of another size than told: odds of 7 to 1."""
 
 _Solve = Callable[[Sequence[Term]], HandEyeResult]
 
@@ -50,6 +55,7 @@ def calibrate_arm(
     intrinsics: CameraIntrinsics,
     mount: Mount = "eye_to_hand",
     prior: ArmPrior | None = None,
+    board_sigma: float = BOARD_SIGMA,
     pixel_sigma: float | None = None,
     arm_sigma: ArmNoise | None = None,
     board: Board | None = None,
@@ -64,10 +70,11 @@ def calibrate_arm(
         views: With joints ``q``; 30 and more that use the joints' ranges. Their flange poses are not used: the
             controller may have computed them from a chain of its own.
         robot: The arm as drawn; the chain that the joints belong to.
-        intrinsics: Lens the pictures were taken with, taken as exact, like the board: an arm's errors look much like
-            theirs. Calibrate the lens, and check the board's scale, before.
+        intrinsics: Lens the pictures were taken with, taken as exact.
         mount: Who carries the camera.
         prior: How well the arm is built; None takes the likeliest of some, from machines to kits.
+        board_sigma: Share by which the board may be larger or smaller than told, one standard deviation. Where the
+            views ask for it, it is estimated, too: links would change to fit a wrong board. 0 takes it as exact.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the flange from view to view: the arm's repeatability; None estimates it.
         board: Layout, when known: the views then choose between chess and marker corners.
@@ -110,7 +117,8 @@ def calibrate_arm(
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         pixel=1.0 if pixel_sigma is None else pixel_sigma**2,
     )
-    return _calibrate(robot, comparison, solve, prior, warnings)
+    optional = (BoardScale(board_sigma),) if board_sigma > 0.0 else ()
+    return _calibrate(robot, comparison, optional, solve, prior, warnings)
 
 
 def calibrate_arm_poses(
@@ -160,35 +168,39 @@ def calibrate_arm_poses(
         free=(False, arm_sigma is None, arm_sigma is None),
         pixel=1.0,
     )
-    return _calibrate(robot, comparison, solve, prior, [])
+    return _calibrate(robot, comparison, (), solve, prior, [])
 
 
 def _calibrate(
-    robot: RobotModel, comparison: Comparison, solve: _Solve, prior: ArmPrior | None, warnings: list[str]
+    robot: RobotModel,
+    comparison: Comparison,
+    optional: tuple[Term, ...],
+    solve: _Solve,
+    prior: ArmPrior | None,
+    warnings: list[str],
 ) -> ArmCalibration:
-    """Fit without and with errors of the arm, and keep what the views ask for."""
+    """Fit without and with errors of the arm, and with the ``optional`` terms, and keep what the views ask for."""
     errors, priors = comparison.errors, PRIORS if prior is None else (prior,)
     if errors.count == 0:
         return _as_drawn(robot, comparison, solve(()), priors[0], 0.0, (), warnings)
-    nominal: HandEyeResult | None = None
-    try:
-        begin = nominal = solve(())
-    except CalibrationError as refusal:
-        # The drawing may be so far off that the views make no sense with it: the widest prior finds where to begin.
-        try:
-            begin = solve([LinkTerm(errors=errors, q=comparison.q, prior=priors[-1])])
-        except CalibrationError:
-            raise refusal from None
-    likeliest, start = comparison.likeliest(priors, comparison.start(begin))
+    begin, nominal = _begin(comparison, solve, priors[-1])
+    choice = comparison.choose(priors, comparison.start(begin))
+    if optional:
+        wider = replace(comparison, others=optional)
+        other = wider.choose(priors, comparison.start(begin))
+        if other.best > choice.best + _OPTION_GAIN:
+            comparison, choice = wider, other
+            _, nominal = _begin(comparison, solve, priors[-1])
+    likeliest = choice.prior
     # Everything once more: a bad view hides in the errors of an arm that was not calibrated.
-    calibrated = solve([LinkTerm(errors=errors, q=comparison.q, prior=likeliest)])
+    calibrated = solve(comparison.terms(likeliest))
     used = believed(calibrated)
-    reached = comparison.answer(start, used, likeliest)
+    reached = comparison.answer(choice.start, used, likeliest)
     gain = np.inf
     if nominal is not None:
         gain = log_evidence(reached) - log_evidence(comparison.answer(comparison.start(nominal), used, None))
-    found, covariance = errors_found(calibrated), comparison.covariance(reached)
-    theta = reached.theta if found is None else found
+    thetas, covariance = comparison.start(calibrated).thetas, comparison.covariance(reached)
+    theta = thetas[LINK_TERM]
     link_errors = _told(errors, theta, covariance, likeliest)
     warnings = warnings + checks.doubts(comparison.q[used], robot, link_errors)
     if nominal is not None and gain < _GAIN:
@@ -205,8 +217,24 @@ def _calibrate(
         hand_eye_nominal=nominal,
         covariance=covariance,
         errors=errors,
-        warnings=(*warnings, *calibrated.warnings),
+        warnings=(*warnings, *checks.scale(calibrated), *calibrated.warnings),
     )
+
+
+def _begin(comparison: Comparison, solve: _Solve, widest: ArmPrior) -> tuple[HandEyeResult, HandEyeResult | None]:
+    """Return a result to begin with, and the nominal arm's: None where the views make no sense with the drawing.
+
+    Raises:
+        CalibrationError: They make no sense with any arm.
+    """
+    try:
+        nominal = solve(comparison.terms(None))
+    except CalibrationError as refusal:
+        try:
+            return solve(comparison.terms(widest)), None
+        except CalibrationError:
+            raise refusal from None
+    return nominal, nominal
 
 
 def _told(errors: LinkErrors, theta: Floats, covariance: Floats, prior: ArmPrior) -> tuple[LinkError, ...]:
@@ -245,5 +273,5 @@ def _as_drawn(
         hand_eye_nominal=nominal,
         covariance=nominal.joint_covariance,
         errors=comparison.errors,
-        warnings=(*warnings, *nominal.warnings),
+        warnings=(*warnings, *checks.scale(nominal), *nominal.warnings),
     )

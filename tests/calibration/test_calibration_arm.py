@@ -277,3 +277,15 @@ def test_a_rig_takes_the_calibrated_arm_and_its_camera(rng: np.random.Generator,
     assert "held-out" in read.provenance["arm"]
     drawn = rig_with_arm(Rig(robot="ur5e"), replace(found, adopted=False, robot=UR5E), tmp_path)
     assert (drawn.robot, drawn.robot_hash) == ("ur5e", UR5E.hash)
+
+
+def test_a_board_of_another_size_is_noticed_and_not_taken_for_another_arm(rng: np.random.Generator) -> None:
+    views = see(UR5E, "eye_to_hand", postures("eye_to_hand", 30, rng), rng)
+    small = [
+        replace(view, detection=replace(view.detection, points_board=1.024 * view.detection.points_board))
+        for view in views
+    ]
+    found = calibrate_arm(small, robot=UR5E, intrinsics=LENS)
+    assert not found.adopted
+    assert any("% smaller than told" in text for text in found.warnings)
+    assert calibrate_arm(small, robot=UR5E, intrinsics=LENS, board_sigma=0.0).adopted, "its links would fit the board"

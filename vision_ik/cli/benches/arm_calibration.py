@@ -80,7 +80,7 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     for mount in MOUNTS:
         for name, (errors, words) in _SETS.items():
             main = mount == "eye_in_hand" and name == "zeros"
-            trials = level.pick(quick=2, normal=200 if main else 50, full=200)
+            trials = level.pick(quick=1, normal=200 if main else 30, full=200)
             tell(f"{mount.replace('_', ' ')}, {words}")
             tally = _cell(nominal, solver, mount, errors, trials, peers=True)
             answers += _rows(mount, words, tally, trials)
@@ -199,7 +199,7 @@ def _rows(mount: Mount, words: str, tally: _Tally, trials: int) -> list[Figure |
 
 def _honesty(nominal: RobotModel, solver: HybridSolver, level: Level) -> list[Figure]:
     """Return whether stated covariances hold for arms built as the prior says, and how arms as drawn are treated."""
-    trials = level.pick(quick=2, normal=50, full=200)
+    trials = level.pick(quick=1, normal=50, full=200)
     tell("arms as the prior says, and as drawn")
     figures: list[Figure] = []
     for mount in MOUNTS:
