@@ -42,7 +42,7 @@ def methods_for(real: RealSet) -> dict[str, Method]:
     """Return what can be tried on a set, ours first."""
     methods: dict[str, Method] = {"ours": _ours}
     if real.detections:
-        methods["ours, nothing systematic"] = _ours_plain
+        methods["ours, lens within its doubt alone"] = _ours_plain
     if hasattr(cv2, "calibrateHandEye"):
         for name in ("TSAI", "PARK", "HORAUD", "ANDREFF", "DANIILIDIS"):
             methods[f"OpenCV {name}"] = _opencv_hand_eye(getattr(cv2, f"CALIB_HAND_EYE_{name}"))
@@ -83,7 +83,7 @@ def _ours_plain(real: RealSet, train: Sequence[int], partners: Sequence[int], le
         raise ValueError("Only views with corners have systematic errors to look for.")
     views = _views(real, train, real.Ts_base_flange[list(partners)])
     result = calibrate_hand_eye(views, intrinsics=lens, mount=real.mount, systematics=())
-    return Answer(X=result.T_mount_camera.matrix, Y=result.T_holder_board.matrix, lens=lens)
+    return Answer(X=result.T_mount_camera.matrix, Y=result.T_holder_board.matrix, lens=result.intrinsics)
 
 
 def _views(real: RealSet, train: Sequence[int], flanges: Floats) -> list[HandEyeView]:
