@@ -24,7 +24,7 @@ from calibration import batch
 from calibration.hand_eye.evidence import Corners, Evidence
 from calibration.hand_eye.joint_fit import JointFit, fit, linearised
 from calibration.hand_eye.noise_levels import MixedModel, Variances, degrees_of_freedom, excess_of_sight
-from calibration.hand_eye.terms import Term, TermStack
+from calibration.hand_eye.terms import ArmTerm, Term, TermStack
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.types import Floats
@@ -46,7 +46,7 @@ _ARM_START = (0.3e-3, float(np.deg2rad(0.05)))
 _LARGEST = 8.0
 """Standard deviations of a term's prior beyond which it stands for something else that is wrong."""
 _ABSURD = (25e-3, float(np.deg2rad(2.5)))
-"""[m], [rad] Noise of the arm from which the views as a whole do not belong together: nothing is looked for then."""
+"""[m], [rad] Noise of an arm at rest from which the views do not belong together: nothing is looked for then."""
 _FEWEST_DOF = 1.0
 
 
@@ -146,8 +146,7 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
     Returns:
         The tests are none where the views contradict each other too much to be asked.
     """
-    noise = reached.variances
-    if noise.translation > _ABSURD[0] ** 2 or noise.rotation > _ABSURD[1] ** 2:
+    if _is_absurd(reached, candidates):
         return Selection(tested=(), adopted=(), reached=reached)
     adopted: list[int] = []
     refused: set[int] = set()
@@ -181,6 +180,16 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         tested[i] = replace(test, adopted=True)
     told = tuple(tested[i] for i in range(len(candidates)))
     return Selection(tested=told, adopted=tuple(adopted), reached=reached)
+
+
+def _is_absurd(reached: JointFit, candidates: Sequence[Term]) -> bool:
+    """Return whether the arm is noisier than any arm is, and than a clock that is off would make it look."""
+    largest = np.square(_ABSURD)
+    for candidate in candidates:
+        if isinstance(candidate, ArmTerm):
+            off = candidate.derivatives(np.zeros(len(candidate.sigma))) * candidate.sigma
+            largest += np.mean(np.sum(off**2, axis=2).reshape(-1, 2, 3), axis=(0, 2))
+    return reached.variances.translation > largest[0] or reached.variances.rotation > largest[1]
 
 
 def _with_shared(case: Case, reached: JointFit, terms: Sequence[Term]) -> JointFit:

@@ -148,15 +148,23 @@ def _lens(f: float, candidate: LensRefinement, test: Tested) -> _Told:
 
 def _offset(test: Tested) -> _Told:
     offset, sigma = float(test.theta[0]), float(np.sqrt(test.covariance[0, 0]))
-    if test.adopted:
-        way = "late" if offset < 0.0 else "early"
-        words = (
-            f"The camera's pictures are {abs(offset) * 1e3:.0f} ms {way} against the arm's poses: "
-            f"add {offset:+.3f} s to their time stamps."
-        )
-    else:
-        words = f"Pictures and poses are on one clock, within {1e3 * max(3.0 * sigma, abs(offset)):.0f} ms."
+    words = offset_told(offset, sigma) if test.adopted else _one_clock(offset, sigma)
     return _Told(estimate=offset, sigma=sigma, unit="s", sentence=words, striking=test.adopted)
+
+
+def offset_told(offset: float, sigma: float) -> str:
+    """Return what an offset between the clocks of pictures and poses [s] means."""
+    if abs(offset) < STRIKING_SIGMA * sigma:
+        return _one_clock(offset, sigma)
+    way = "late" if offset < 0.0 else "early"
+    return (
+        f"The camera's pictures are {abs(offset) * 1e3:.0f} ms {way} against the arm's poses: "
+        f"add {offset:+.3f} s to their time stamps."
+    )
+
+
+def _one_clock(offset: float, sigma: float) -> str:
+    return f"Pictures and poses are on one clock, within {1e3 * max(3.0 * sigma, abs(offset)):.0f} ms."
 
 
 def _shared(variances: Variances) -> Systematic:

@@ -149,8 +149,7 @@ def test_clean_views_are_left_alone(mount: Mount) -> None:
         found = [systematic.name for systematic in result.systematics if systematic.adopted]
         adopted += found
         if not found:
-            assert result.T_mount_camera.distance_to(plain.T_mount_camera)[0] == 0.0
-            assert result.intrinsics is CALIBRATED
+            assert result.T_mount_camera.distance_to(plain.T_mount_camera)[0] < 1e-9
     assert len(adopted) <= 1
 
 
