@@ -30,6 +30,16 @@ from calibration.systematics.stream import calibrate_hand_eye_stream as calibrat
 from calibration.systematics.systematic import Systematic as Systematic
 from calibration.systematics.time_offset import FlangeRecording as FlangeRecording
 from calibration.systematics.time_offset import views_from_stream as views_from_stream
+from calibration.tool.next_touch import suggest_touch as suggest_touch
+from calibration.tool.orientation import orient_tool as orient_tool
+from calibration.tool.tag import calibrate_tool_tag as calibrate_tool_tag
+from calibration.tool.target import Showing as Showing
+from calibration.tool.target import teach_target as teach_target
+from calibration.tool.tip import calibrate_tool_tip as calibrate_tool_tip
+from calibration.tool.values import NextTouch as NextTouch
+from calibration.tool.values import TargetResult as TargetResult
+from calibration.tool.values import ToolResult as ToolResult
+from calibration.tool.values import TouchReport as TouchReport
 from calibration.views.automatic import AutomaticCalibration as AutomaticCalibration
 from calibration.views.automatic import calibrate_automatically as calibrate_automatically
 from calibration.views.candidates import Workcell as Workcell
