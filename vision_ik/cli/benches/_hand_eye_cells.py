@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from calibration import ArmNoise, HandEyeView, batch
 from calibration.hand_eye.board_pose import all_board_poses
@@ -110,12 +111,12 @@ def draw(cell: Cell, seed: int, *, lens: CameraIntrinsics = LENS) -> Trial:
     flanges = Ts_mount_holder if mount == "eye_to_hand" else batch.inverses(Ts_mount_holder)
     sigma = np.repeat([arm.translation, arm.rotation], 3)
     reported = flanges @ batch.exp(sigma * rng.normal(size=(cell.views, 6)))
-    views: list[HandEyeView] = []
-    for T, flange in zip(Ts, reported, strict=True):
-        uv, _ = project(cell.points @ T[:3, :3].T + T[:3, 3], lens)
-        views.append(
-            HandEyeView(T_base_flange=flange, detection=seen(cell.points, uv + PIXEL_SIGMA * rng.normal(size=uv.shape)))
-        )
+    uv = pixels(cell.points, Ts, lens)
+    noisy = uv + PIXEL_SIGMA * rng.normal(size=uv.shape)
+    views = [
+        HandEyeView(T_base_flange=flange, detection=seen(cell.points, corners))
+        for flange, corners in zip(reported, noisy, strict=True)
+    ]
     good = np.ones(cell.views, dtype=np.bool_)
     if cell.outliers:
         spoil(views, good, round(cell.outliers * cell.views), rng)
@@ -133,21 +134,38 @@ def sights(
     points: Floats, n: int, rng: np.random.Generator, *, lens: CameraIntrinsics = LENS, turn_deg: float | None = None
 ) -> Floats:
     """Return (n, 4, 4) random Ts_camera_board with all points (M, 3) in the picture."""
-    found: list[Floats] = []
     size = np.array([lens.width, lens.height], dtype=float)
+    found = np.empty((0, 4, 4))
     while len(found) < n:
-        if turn_deg is None:
-            azimuth = rng.uniform(0.0, 2.0 * np.pi)
-            tilt = rng.uniform(0.0, _TILT) * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-            R = _turn(tilt) @ _turn(np.array([0.0, 0.0, rng.uniform(-_ROLL, _ROLL)]))
-        else:
-            R = _turn(np.deg2rad(rng.uniform(-turn_deg, turn_deg, 3)))
-        depth = rng.uniform(_NEAR, _FAR)
-        centre = np.append((rng.uniform(size=2) * size - lens.K[:2, 2]) / lens.K[[0, 1], [0, 1]], 1.0) * depth
-        uv, _ = project(points @ R.T + centre, lens)
-        if (uv > _MARGIN).all() and (uv < size - 1.0 - _MARGIN).all():
-            found.append(Transform.from_parts(R, centre).matrix)
-    return np.stack(found)
+        tried = np.tile(np.eye(4), (3 * n, 1, 1))
+        tried[:, :3, :3] = _orientations(3 * n, rng) if turn_deg is None else _near(3 * n, np.deg2rad(turn_deg), rng)
+        depth = rng.uniform(_NEAR, _FAR, (3 * n, 1))
+        rays = (rng.uniform(size=(3 * n, 2)) * size - lens.K[:2, 2]) / lens.K[[0, 1], [0, 1]]
+        tried[:, :3, 3] = np.hstack([rays, np.ones((3 * n, 1))]) * depth
+        uv = pixels(points, tried, lens)
+        inside = (uv > _MARGIN).all(axis=(1, 2)) & (uv < size - 1.0 - _MARGIN).all(axis=(1, 2))
+        found = np.concatenate([found, tried[inside]])
+    return found[:n]
+
+
+def pixels(points: Floats, Ts_camera_board: Floats, lens: CameraIntrinsics) -> Floats:
+    """Return where points (M, 3) are seen in each of (N, 4, 4) poses, (N, M, 2) [px]."""
+    R, t = Ts_camera_board[:, :3, :3], Ts_camera_board[:, None, :3, 3]
+    uv, _ = project((points @ np.swapaxes(R, 1, 2) + t).reshape(-1, 3), lens)
+    return uv.reshape(len(R), len(points), 2)
+
+
+def _orientations(n: int, rng: np.random.Generator) -> Floats:
+    """Return (n, 3, 3): tilted about any axis across the view, and turned about it."""
+    azimuth, tilt, roll = rng.uniform(0.0, 2.0 * np.pi, n), rng.uniform(0.0, _TILT, n), rng.uniform(-_ROLL, _ROLL, n)
+    zeros = np.zeros(n)
+    across = Rotation.from_rotvec(np.column_stack([tilt * np.cos(azimuth), tilt * np.sin(azimuth), zeros]))
+    return (across * Rotation.from_rotvec(np.column_stack([zeros, zeros, roll]))).as_matrix()
+
+
+def _near(n: int, largest: float, rng: np.random.Generator) -> Floats:
+    """Return (n, 3, 3) turned by at most ``largest`` [rad] about each axis."""
+    return Rotation.from_rotvec(rng.uniform(-largest, largest, (n, 3))).as_matrix()
 
 
 def seen(points: Floats, uv: Floats) -> BoardDetection:

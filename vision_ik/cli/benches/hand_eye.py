@@ -1,255 +1,458 @@
-"""Hand-eye calibration on synthetic views: error, honesty of the covariance, and OpenCV in the same run."""
+"""Hand-eye calibration against the Cramer-Rao bound, on synthetic views, with all of OpenCV's methods in the same run.
+
+The bound is the least root mean square error of any unbiased estimate that knows the noise levels;
+ours are estimated from the views. What is drawn is said in ``_hand_eye_cells``; OpenCV gets the
+arm's poses and the best pose of the board in each view, refined to the least squares of its corners.
+A calibration has failed when it is off by more than five times the bound of its good views, or refused.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
+from scipy.stats import chi2
 
-from calibration import ArmNoise, HandEyeView, calibrate_hand_eye, closed_form_hand_eye, plan_views
-from calibration.hand_eye.board_pose import board_poses
-from calibration.lens.projection import project
-from calibration.views.candidates import Workcell, board_points
-from vision_ik.cli.benches import Figure, Level
-from vision_ik.ik import HybridSolver, load_solver
-from vision_ik.rig import Mount
-from vision_ik.transforms import Transform
-from vision_ik.types import BoardDetection, CameraIntrinsics, CharucoBoard, Floats
-
-TITLE = "Hand-eye calibration: error against truth, and whether the stated covariance holds"
-
-_BOARD = CharucoBoard(columns=7, rows=5, square_m=0.03, marker_m=0.022)
-_LENS = CameraIntrinsics(
-    K=np.array([[601.5, 0.0, 321.3], [0.0, 600.2, 238.1], [0.0, 0.0, 1.0]]),
-    distortion=np.array([-0.09, 0.05, 0.0004, -0.0006, 0.0]),
-    width=640,
-    height=480,
+from calibration import HandEyeResult, batch, calibrate_hand_eye, calibrate_hand_eye_poses, calibrate_intrinsics
+from calibration.hand_eye.board_pose import all_board_poses
+from calibration.hand_eye.evidence import Corners
+from vision_ik.cli.benches import Figure, Level, Table, tell
+from vision_ik.cli.benches._hand_eye_cells import (
+    BOARD,
+    LENS,
+    MOUNTS,
+    PIXEL_SIGMA,
+    Cell,
+    Peer,
+    Trial,
+    draw,
+    opencv_methods,
+    pixels,
+    pose_pairs,
+    seen,
+    sights,
 )
-_PIXEL_SIGMA = 0.3
-_ARM_SIGMA = ArmNoise(translation=0.3e-3, rotation=float(np.deg2rad(0.05)))
-_VIEWS = 15
-_WITHIN_MM, _WITHIN_DEG = 1.5, 0.2
-_HONEST = (0.75, 1.3)
-_GUESS = np.array([0.01, 0.01, 0.01, 0.01, 0.01, 0.01])
-"""[m, rad] Standard deviation of the guess that views are planned with: a rough first calibration."""
+from vision_ik.errors import CalibrationError
+from vision_ik.rig import Mount
+from vision_ik.types import CameraIntrinsics, Floats
+
+TITLE = "Hand-eye calibration: error against the least possible, and whether the stated region holds"
+
+_COUNTS = (5, 10, 20, 50)
+_ARMS = ("industrial", "cobot", "hobby")
+_AT_MOST, _AT_MOST_FEW, _AT_MOST_SPOILT = 1.15, 1.5, 1.2
+_FAILED = 5.0
+_COVERED = (90.0, 98.0)
+_INSIDE = float(chi2.ppf(0.95, 6))
+_SMALL_TURNS = {"eye_in_hand": 3.4, "eye_to_hand": 2.2}
+_TAG = {"eye_in_hand": 1.3, "eye_to_hand": 0.9}
+_SOLVE_S = 0.15
+_SHOWN = ("Shah", "Tsai", "Park", "Daniilidis")
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """One random set-up with the views of one plan and of a random choice."""
+@dataclass(slots=True)
+class _Outcome:
+    """What came out of the trials of one cell."""
 
-    T_mount_camera: Transform
-    planned: list[HandEyeView]
-    unplanned: list[HandEyeView]
+    cell: Cell
+    bound: list[float] = field(default_factory=list[float])
+    """[m] of each trial."""
+    ours: list[float] = field(default_factory=list[float])
+    """[m]; NaN where refused."""
+    inside: list[bool] = field(default_factory=list[bool])
+    """Whether the truth was within the stated 95 % region of position and orientation."""
+    warned: int = 0
+    peers: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+
+    def add(self, trial: Trial, result: HandEyeResult | None, peers: dict[str, float]) -> None:
+        """Count a trial."""
+        self.bound.append(trial.bound_m)
+        for name, error in peers.items():
+            self.peers.setdefault(name, []).append(error)
+        if result is None:
+            self.ours.append(float("nan"))
+            self.inside.append(False)
+            return
+        self.ours.append(trial.error(result.T_mount_camera)[0])
+        twist = (result.T_mount_camera.inv() @ trial.T_mount_camera).log()
+        self.inside.append(float(twist @ np.linalg.solve(result.covariance, twist)) < _INSIDE)
+        self.warned += bool(result.warnings)
+
+    @property
+    def bound_mm(self) -> float:
+        return 1e3 * _rms(self.bound)
+
+    @property
+    def ours_mm(self) -> float:
+        """Root mean square; infinite where one was refused."""
+        return 1e3 * _rms(self.ours) if np.isfinite(self.ours).all() else float("inf")
+
+    @property
+    def ratio(self) -> float:
+        return self.ours_mm / self.bound_mm
+
+    @property
+    def covered(self) -> float:
+        """Share of trials with the truth within the stated region [%]."""
+        return 100.0 * float(np.mean(self.inside))
+
+    def failures(self, errors: Sequence[float]) -> float:
+        """Return the share that is refused or off by too much [%]."""
+        return 100.0 * float(np.mean(~(np.array(errors) <= _FAILED * np.array(self.bound))))
+
+    def peer_mm(self, name: str) -> float:
+        """Return the root mean square error; NaN where this OpenCV has no such method."""
+        return 1e3 * _rms(self.peers[name]) if name in self.peers else float("nan")
+
+    def best_peer(self) -> tuple[str, float]:
+        """Return the closed form with the least root mean square error [mm]."""
+        return min(((name, self.peer_mm(name)) for name in self.peers), key=lambda peer: peer[1], default=("", np.nan))
 
 
-Method = Callable[[list[HandEyeView], Mount], Transform]
+def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
+    """Calibrate random set-ups of both mounts and compare with the bound, the truth and OpenCV."""
+    trials = level.pick(quick=2, normal=200, full=400)
+    clean = _clean(trials, (5, 10) if level is Level.QUICK else _COUNTS)
+    spoilt = _spoilt(trials, ((20, 0.3),) if level is Level.QUICK else ((20, 0.1), (20, 0.2), (20, 0.3), (10, 0.3)))
+    hard = {
+        "+-8 deg": _measure([Cell(mount=mount, views=10, turn_deg=8.0) for mount in MOUNTS], trials),
+        "one tag": _measure([Cell(mount=mount, tag=True) for mount in MOUNTS], trials),
+    }
+    unsure = _unsure_lens(trials)
+    return [
+        *_headline(clean),
+        *_against_bound(clean),
+        *_spoilt_figures(spoilt),
+        *_hard_figures(hard),
+        *_coverage(clean, unsure),
+        _solve_time(level.pick(quick=2, normal=20, full=40)),
+        _clean_table(clean),
+        _spoilt_table(spoilt),
+        _pairs_table(level.pick(quick=2, normal=100, full=200)),
+    ]
 
 
-def run(*, level: Level = Level.NORMAL) -> list[Figure]:
-    """Calibrate random set-ups of both mounts by our methods and OpenCV's."""
-    quick = level is Level.QUICK
-    seeds = 10 if quick else 50
-    solver = load_solver("panda")
+def _clean(trials: int, counts: Iterable[int]) -> list[_Outcome]:
+    return _measure([Cell(mount=m, arm=arm, views=n) for m in MOUNTS for arm in _ARMS for n in counts], trials)
+
+
+def _spoilt(trials: int, kinds: Iterable[tuple[int, float]]) -> list[_Outcome]:
+    return _measure([Cell(mount=m, views=n, outliers=share) for n, share in kinds for m in MOUNTS], trials)
+
+
+def _measure(cells: Sequence[Cell], trials: int) -> list[_Outcome]:
+    peers = opencv_methods()
+    outcomes: list[_Outcome] = []
+    for cell in cells:
+        tell(f"{cell.mount}, {cell.arm}, {cell.views} views")
+        outcome = _Outcome(cell)
+        for seed in range(trials):
+            trial = draw(cell, seed)
+            outcome.add(trial, _ours(trial), _theirs(trial, peers))
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _ours(trial: Trial, lens: CameraIntrinsics = LENS) -> HandEyeResult | None:
+    try:
+        return calibrate_hand_eye(trial.views, intrinsics=lens, mount=trial.cell.mount)
+    except CalibrationError:
+        return None
+
+
+def _theirs(trial: Trial, peers: dict[str, Peer]) -> dict[str, float]:
+    arms, boards = pose_pairs(trial)
+    return {name: trial.error(method(arms, boards))[0] for name, method in peers.items()}
+
+
+def _headline(clean: Sequence[_Outcome]) -> list[Figure]:
     figures: list[Figure] = []
-    mounts: tuple[Mount, ...] = ("eye_to_hand", "eye_in_hand")
-    for mount in mounts:
-        trials = [_trial(solver, mount, seed) for seed in range(seeds)]
-        words = mount.replace("_", " ")
-        conditions = f"{seeds} seeds, Panda, 640x480, 0.3 px, 0.3 mm / 0.05 deg per axis"
-        main = mount == "eye_to_hand"
-        figures += _honest_rows(f"{words}, {_VIEWS} planned views", trials, mount, conditions, asked=main)
-        figures += _honest_rows(f"{words}, noise levels told", trials, mount, conditions, told=True)
-        figures += _honest_rows(f"{words}, {_VIEWS} random views", trials, mount, conditions, planned=False)
-        for name, method in _peers(mount).items():
-            figures.append(_peer_row(f"{words}, planned, {name}", trials, mount, method))
-    figures.append(_solve_time(solver, trials=3 if quick else 10))
+    for outcome in clean:
+        if outcome.cell.arm == "cobot" and outcome.cell.views == 20:
+            theirs = ", ".join(f"{name} {outcome.peer_mm(name):.2f}" for name in _SHOWN if name in outcome.peers)
+            figures.append(
+                Figure(
+                    name=f"camera's position, {_words(outcome.cell.mount)}, cobot, 20 views",
+                    value=outcome.ours_mm,
+                    unit="mm",
+                    target=f"at most {_AT_MOST} times the bound",
+                    met=outcome.ratio <= _AT_MOST,
+                    note=f"bound {outcome.bound_mm:.2f}; {theirs}; root mean square of {len(outcome.ours)} trials",
+                )
+            )
     return figures
 
 
-def _honest_rows(
-    name: str,
-    trials: list[_Trial],
-    mount: Mount,
-    conditions: str,
-    *,
-    planned: bool = True,
-    told: bool = False,
-    asked: bool = False,
-) -> list[Figure]:
-    """Return share within the wanted error, 95th percentiles and mean normalised error squared / 6."""
-    errors: list[tuple[float, float, float]] = []
-    for trial in trials:
-        result = calibrate_hand_eye(
-            trial.planned if planned else trial.unplanned,
-            intrinsics=_LENS,
-            mount=mount,
-            pixel_sigma=_PIXEL_SIGMA if told else None,
-            arm_sigma=_ARM_SIGMA if told else None,
+def _against_bound(clean: Sequence[_Outcome]) -> list[Figure]:
+    figures: list[Figure] = []
+    for few, limit in ((False, _AT_MOST), (True, _AT_MOST_FEW)):
+        worst = max((o for o in clean if (o.cell.views == 5) is few), key=lambda outcome: outcome.ratio)
+        figures.append(
+            Figure(
+                name="error over bound, worst clean cell with " + ("5 views" if few else "10 views and more"),
+                value=worst.ratio,
+                target=f"at most {limit}",
+                met=worst.ratio <= limit,
+                note=f"{_words(worst.cell.mount)}, {worst.cell.arm}, {worst.cell.views} views; "
+                f"{len(worst.ours)} trials tell it to {50.0 / np.sqrt(len(worst.ours)):.0f} %",
+            )
         )
-        metres, angle = result.T_mount_camera.distance_to(trial.T_mount_camera)
-        twist = (result.T_mount_camera.inv() @ trial.T_mount_camera).log()
-        normalised = float(twist @ np.linalg.solve(result.covariance, twist)) / 6.0
-        errors.append((metres * 1e3, float(np.rad2deg(angle)), normalised))
-    table = np.array(errors)
-    within = float(np.mean((table[:, 0] <= _WITHIN_MM) & (table[:, 1] <= _WITHIN_DEG)))
-    mm, deg = np.percentile(table[:, :2], 95.0, axis=0).tolist()
-    honesty = float(table[:, 2].mean())
+    hobby = [outcome for outcome in clean if outcome.cell.arm == "hobby" and outcome.peers]
+    if hobby:
+        worst = max(hobby, key=lambda outcome: outcome.ours_mm / outcome.best_peer()[1])
+        name, theirs = worst.best_peer()
+        words = f"{_words(worst.cell.mount)}, {worst.cell.views} views"
+        figures.append(
+            Figure(
+                name="error over that of the best closed form, hobby arm, worst cell",
+                value=worst.ours_mm / theirs,
+                target="at most 1",
+                met=worst.ours_mm <= theirs,
+                note=f"{words}: {worst.ours_mm:.2f} mm, {name} {theirs:.2f}",
+            )
+        )
+    return figures
+
+
+def _spoilt_figures(spoilt: Sequence[_Outcome]) -> list[Figure]:
+    failed = sum(outcome.failures(outcome.ours) * len(outcome.ours) for outcome in spoilt) / 100.0
+    count = sum(len(outcome.ours) for outcome in spoilt)
+    worst = max(spoilt, key=lambda outcome: outcome.ratio)
     return [
         Figure(
-            name=f"{name}: within {_WITHIN_MM} mm and {_WITHIN_DEG} deg",
-            value=100.0 * within,
-            unit="%",
-            target="at least 95" if asked else "",
-            met=within >= 0.95 if asked else None,
-            note=f"95th percentiles {mm:.2f} mm, {deg:.3f} deg; {conditions}",
+            name="failures with 10-30 % bad views",
+            value=round(failed),
+            target="0",
+            met=failed < 0.5,
+            note=f"of {count} trials; off by more than {_FAILED:.0f} times the bound, or refused",
         ),
         Figure(
-            name=f"{name}: normalised error squared / 6",
-            value=honesty,
-            target=f"{_HONEST[0]} to {_HONEST[1]}" if asked else "",
-            met=_HONEST[0] <= honesty <= _HONEST[1] if asked else None,
-            note="1 is a covariance that holds; noise levels " + ("told" if told else "estimated"),
+            name="error over bound of the good views alone, worst cell with bad views",
+            value=worst.ratio,
+            target=f"at most {_AT_MOST_SPOILT}",
+            met=worst.ratio <= _AT_MOST_SPOILT,
+            note=f"{_words(worst.cell.mount)}, {worst.cell.views} views, {worst.cell.outliers:.0%} bad; "
+            "below 1 where bad views were mended",
         ),
     ]
 
 
-def _peer_row(name: str, trials: list[_Trial], mount: Mount, method: Method) -> Figure:
-    errors = [method(trial.planned, mount).distance_to(trial.T_mount_camera) for trial in trials]
-    mm, deg = np.percentile(np.array(errors), 95.0, axis=0).tolist()
-    note = f"rotation {np.rad2deg(deg):.3f} deg; gives no covariance"
-    return Figure(name=f"{name}: 95th percentile", value=mm * 1e3, unit="mm", note=note)
+def _hard_figures(hard: dict[str, list[_Outcome]]) -> list[Figure]:
+    figures: list[Figure] = []
+    for kind, outcomes in hard.items():
+        for outcome in outcomes:
+            mount, small = outcome.cell.mount, kind == "+-8 deg"
+            limit = (_SMALL_TURNS if small else _TAG)[mount]
+            median = 1e3 * float(np.median(outcome.ours))
+            warned = outcome.warned == len(outcome.ours)
+            name, theirs = outcome.best_peer()
+            words = "turns of 8 deg at most, 10 views" if small else "one tag of 50 mm, 20 views"
+            said = f"warned in {outcome.warned} of {len(outcome.ours)}; " if small else ""
+            figures.append(
+                Figure(
+                    name=f"camera's position, {_words(mount)}, cobot, {words}, median",
+                    value=median,
+                    unit="mm",
+                    target=f"at most {limit}" + (", with a warning" if small else ""),
+                    met=median <= limit and (warned or not small),
+                    note=f"{said}root mean square {outcome.ours_mm:.2f}, bound {outcome.bound_mm:.2f}, "
+                    f"best of OpenCV: {name} {theirs:.1f}",
+                )
+            )
+    return figures
 
 
-def _peers(mount: Mount) -> dict[str, Method]:
-    """Return the closed form alone, and what this OpenCV offers."""
-    peers: dict[str, Method] = {
-        "our closed form alone": lambda views, m: closed_form_hand_eye(views, intrinsics=_LENS, mount=m)
-    }
-    if hasattr(cv2, "calibrateHandEye"):
-        for name in ("TSAI", "PARK", "HORAUD", "DANIILIDIS"):
-            peers[f"OpenCV {name}"] = _opencv_hand_eye(getattr(cv2, f"CALIB_HAND_EYE_{name}"))
-    if mount == "eye_to_hand" and hasattr(cv2, "calibrateRobotWorldHandEye"):
-        for name in ("SHAH", "LI"):
-            peers[f"OpenCV {name}"] = _opencv_robot_world(getattr(cv2, f"CALIB_ROBOT_WORLD_HAND_EYE_{name}"))
-    return peers
-
-
-def _opencv_hand_eye(flag: int) -> Method:
-    def method(views: list[HandEyeView], mount: Mount) -> Transform:
-        # For eye to hand, OpenCV's "gripper" is the base: the caller has to invert.
-        arms = [v.flange if mount == "eye_in_hand" else v.flange.inv() for v in views]
-        boards = [Transform(board_poses(v.detection, _LENS)[0]) for v in views]
-        R, t = cv2.calibrateHandEye(
-            [T.rotation for T in arms],
-            [T.translation for T in arms],
-            [T.rotation for T in boards],
-            [T.translation for T in boards],
-            method=flag,
+def _coverage(clean: Sequence[_Outcome], unsure: Sequence[_Outcome]) -> list[Figure]:
+    low, high = _COVERED
+    figures: list[Figure] = []
+    for name, outcomes in (("all clean cells", clean), ("lens known from 8 views alone", unsure)):
+        covered = 100.0 * float(np.mean([inside for outcome in outcomes for inside in outcome.inside]))
+        cells = [outcome.covered for outcome in outcomes]
+        figures.append(
+            Figure(
+                name=f"truth within the stated 95 % region, {name}",
+                value=covered,
+                unit="%",
+                target=f"{low:.0f} to {high:.0f}",
+                met=low <= covered <= high,
+                note=f"position and orientation together; single cells {min(cells):.1f} to {max(cells):.1f} %, "
+                f"{sum(len(outcome.inside) for outcome in outcomes)} trials",
+            )
         )
-        return Transform.from_parts(R, np.ravel(t))
-
-    return method
+    return figures
 
 
-def _opencv_robot_world(flag: int) -> Method:
-    def method(views: list[HandEyeView], _mount: Mount) -> Transform:
-        arms = [v.flange for v in views]
-        boards = [Transform(board_poses(v.detection, _LENS)[0]) for v in views]
-        _, _, R, t = cv2.calibrateRobotWorldHandEye(
-            [T.rotation for T in boards],
-            [T.translation for T in boards],
-            [T.rotation for T in arms],
-            [T.translation for T in arms],
-            method=flag,
-        )
-        return Transform.from_parts(R, np.ravel(t)).inv()
-
-    return method
-
-
-def _trial(solver: HybridSolver, mount: Mount, seed: int) -> _Trial:
-    """Draw a set-up, plan with a rough guess of it, and see what the plan and a random choice show."""
-    rng = np.random.default_rng(seed)
-    T_mount_camera, T_holder_board = _setup(mount, rng)
-    guess = [T @ Transform.exp(_GUESS * rng.normal(size=6)) for T in (T_mount_camera, T_holder_board)]
-    plan = plan_views(
-        solver.robot,
-        solver,
-        _LENS,
-        _BOARD,
-        T_mount_camera=guess[0],
-        T_holder_board=guess[1],
-        mount=mount,
-        n=_VIEWS,
-        seed=seed,
-    )
-    workcell = Workcell(
-        solver=solver,
-        intrinsics=_LENS,
-        board=_BOARD,
-        mount=mount,
-        T_mount_camera=guess[0],
-        T_holder_board=guess[1],
-    )
-    reachable = workcell.postures(solver.robot.home, 1500, rng)
-    chance = reachable[rng.choice(len(reachable), _VIEWS, replace=False)]
-
-    def see(postures: Floats) -> list[HandEyeView]:
-        reported = [Transform(T) for T in solver.robot.forward(postures)]
-        return [_view(T, T_mount_camera, T_holder_board, mount, rng) for T in reported]
-
-    return _Trial(T_mount_camera, see(plan.postures), see(chance))
+def _unsure_lens(trials: int) -> list[_Outcome]:
+    """Return calibrations with a lens that is off by what a calibration of it from 8 views leaves unsure."""
+    tell("lens known from 8 views")
+    rng = np.random.default_rng(0)
+    uv = pixels(BOARD, sights(BOARD, 8, rng), LENS)
+    views = [seen(BOARD, corners + PIXEL_SIGMA * rng.normal(size=corners.shape)) for corners in uv]
+    covariance = calibrate_intrinsics(views, image_size=(LENS.width, LENS.height), coefficients=4).intrinsics.covariance
+    if covariance is None:
+        raise CalibrationError("A calibration came without a covariance.", "This is a bug of vision-ik.")
+    count = 4 + len(LENS.distortion)
+    known = np.zeros((count, count))
+    known[:4, :4] = covariance[:4, :4]
+    root = np.linalg.cholesky(known[:4, :4])
+    outcomes: list[_Outcome] = []
+    for mount in MOUNTS:
+        outcome = _Outcome(Cell(mount=mount))
+        for seed in range(trials):
+            fx, fy, cx, cy = root @ np.random.default_rng((seed, 8)).normal(size=4)
+            lens = replace(LENS, K=LENS.K + np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 0.0]]), covariance=known)
+            trial = draw(outcome.cell, seed)
+            outcome.add(trial, _ours(trial, lens), {})
+        outcomes.append(outcome)
+    return outcomes
 
 
-def _setup(mount: Mount, rng: np.random.Generator) -> tuple[Transform, Transform]:
-    """Return a random T_mount_camera and T_holder_board."""
-    turn = np.concatenate([np.zeros(3), 0.1 * rng.normal(size=3)])
-    if mount == "eye_in_hand":
-        place = np.array([0.5, 0.0, 0.0]) + 0.03 * rng.normal(size=3) * (1.0, 1.0, 0.0)
-        return Transform.from_translation([0.06, 0.0, 0.03]) @ Transform.exp(turn), Transform.from_translation(place)
-    azimuth, distance = rng.uniform(-0.7, 0.7), rng.uniform(1.1, 1.35)
-    eye = np.array([distance * np.cos(azimuth), distance * np.sin(azimuth), rng.uniform(0.5, 0.9)])
-    forward = np.array([0.4, 0.0, 0.35]) - eye
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    T_base_aim = Transform.from_parts(np.column_stack([right, np.cross(forward, right), forward]), eye)
-    T_flange_board = Transform.from_translation([-0.105, -0.075, 0.03]) @ Transform.exp(turn)
-    return T_base_aim @ Transform.exp(turn), T_flange_board
-
-
-def _view(
-    T_base_flange: Transform,
-    T_mount_camera: Transform,
-    T_holder_board: Transform,
-    mount: Mount,
-    rng: np.random.Generator,
-) -> HandEyeView:
-    """Return what is seen with the arm off by its noise and the corners by theirs."""
-    sigma = np.repeat([_ARM_SIGMA.translation, _ARM_SIGMA.rotation], 3)
-    T_base_true = T_base_flange @ Transform.exp(sigma * rng.normal(size=6))
-    T_mount_holder = T_base_true if mount == "eye_to_hand" else T_base_true.inv()
-    points = board_points(_BOARD)
-    uv, _ = project((T_mount_camera.inv() @ T_mount_holder @ T_holder_board).apply(points), _LENS)
-    noisy = uv + _PIXEL_SIGMA * rng.normal(size=uv.shape)
-    detection = BoardDetection(points_board=points, points_image=noisy, timestamp=0.0)
-    return HandEyeView(T_base_flange=T_base_flange, detection=detection)
-
-
-def _solve_time(solver: HybridSolver, trials: int) -> Figure:
-    """Return the CPU time of one calibration from 15 views, the least of some runs."""
-    trial = _trial(solver, "eye_to_hand", 0)
+def _solve_time(trials: int) -> Figure:
     seconds: list[float] = []
-    for _ in range(trials):
+    for seed in range(trials):
+        trial = draw(Cell(mount=MOUNTS[seed % 2]), seed)
         start = time.process_time()
-        calibrate_hand_eye(trial.planned, intrinsics=_LENS)
+        calibrate_hand_eye(trial.views, intrinsics=LENS, mount=trial.cell.mount)
         seconds.append(time.process_time() - start)
-    corners = len(trial.planned[0].detection.points_board)
-    note = f"CPU time, all threads, {_VIEWS} views of {corners} corners"
+    value = float(np.median(seconds))
     return Figure(
-        name="solve", value=min(seconds) * 1e3, unit="ms", target="at most 300", met=min(seconds) < 0.3, note=note
+        name="solve, 20 views of 24 corners",
+        value=value,
+        unit="s",
+        target=f"at most {_SOLVE_S}",
+        met=value <= _SOLVE_S,
+        note=f"CPU time of all threads, median of {trials}",
     )
+
+
+def _clean_table(clean: Sequence[_Outcome]) -> Table:
+    rows: list[tuple[str | float, ...]] = []
+    for outcome in clean:
+        cell, (_, best) = outcome.cell, outcome.best_peer()
+        theirs = [outcome.peer_mm(name) for name in _SHOWN]
+        rows.append(
+            (
+                _words(cell.mount),
+                cell.arm,
+                cell.views,
+                outcome.bound_mm,
+                outcome.ours_mm,
+                outcome.ratio,
+                outcome.covered,
+                best,
+                *theirs,
+            )
+        )
+    shown = tuple(f"{name} mm" for name in _SHOWN)
+    return Table(
+        name="camera's position on clean views",
+        columns=("mount", "arm", "views", "bound mm", "ours mm", "ratio", "covered %", "best closed form mm", *shown),
+        rows=tuple(rows),
+        note="Root mean square; corners 0.3 px; industrial 0.05 mm, 0.01 deg; cobot 0.3 mm, 0.05 deg; "
+        "hobby 2 mm, 0.4 deg, per axis. OpenCV's: " + ", ".join(opencv_methods()) + ".",
+    )
+
+
+def _spoilt_table(spoilt: Sequence[_Outcome]) -> Table:
+    rows: list[tuple[str | float, ...]] = []
+    for outcome in spoilt:
+        failures = {name: outcome.failures(errors) for name, errors in outcome.peers.items()}
+        best = min(failures, key=lambda name: failures[name], default="")
+        rows.append(
+            (
+                _words(outcome.cell.mount),
+                outcome.cell.views,
+                100.0 * outcome.cell.outliers,
+                outcome.bound_mm,
+                outcome.ours_mm,
+                outcome.ratio,
+                outcome.failures(outcome.ours),
+                best,
+                failures.get(best, float("nan")),
+                1e3 * float(np.median(outcome.peers[best])) if best else float("nan"),
+            )
+        )
+    return Table(
+        name="camera's position with bad views",
+        columns=(
+            "mount",
+            "views",
+            "bad %",
+            "bound mm",
+            "ours mm",
+            "ratio",
+            "failures %",
+            "OpenCV's best",
+            "failures % ",
+            "median mm",
+        ),
+        rows=tuple(rows),
+        note="Bad: poses exchanged, corners read half a turn off, board moved, arm elsewhere by 10-100 mm, any pose. "
+        "The bound is that of the good views alone.",
+    )
+
+
+def _pairs_table(trials: int) -> Table:
+    """Return what comes out of ready-made poses, with and without their covariances."""
+    rows: list[tuple[str | float, ...]] = []
+    for mount in MOUNTS:
+        for views in (10, 20):
+            tell(f"pose pairs, {mount}, {views} views")
+            outcomes = [_Outcome(Cell(mount=mount, views=views)) for _ in range(2)]
+            for seed in range(trials):
+                trial = draw(outcomes[0].cell, seed)
+                for outcome, told in zip(outcomes, (True, False), strict=True):
+                    outcome.add(trial, _from_pairs(trial, mount, told=told), {})
+            told, untold = outcomes
+            rows.append(
+                (
+                    _words(mount),
+                    views,
+                    told.bound_mm,
+                    told.ours_mm,
+                    told.ratio,
+                    told.covered,
+                    untold.ours_mm,
+                    untold.ratio,
+                    untold.covered,
+                )
+            )
+    return Table(
+        name="from pose pairs, cobot",
+        columns=(
+            "mount",
+            "views",
+            "bound mm",
+            "with covariances mm",
+            "ratio",
+            "covered %",
+            "without mm",
+            "ratio ",
+            "covered % ",
+        ),
+        rows=tuple(rows),
+        note=f"{trials} trials. Without covariances every direction of a board's pose counts the same.",
+    )
+
+
+def _from_pairs(trial: Trial, mount: Mount, *, told: bool) -> HandEyeResult | None:
+    detections = [view.detection for view in trial.views]
+    boards = all_board_poses(detections, LENS)[:, 0]
+    left = PIXEL_SIGMA**2 * Corners(detections, LENS).linearise(boards).covariance
+    Ad: Floats = batch.adjoints(batch.inverses(boards))
+    flanges = np.stack([view.flange.matrix for view in trial.views])
+    covariances = Ad @ left @ np.swapaxes(Ad, 1, 2) if told else None
+    try:
+        return calibrate_hand_eye_poses(flanges, boards, mount=mount, covariances=covariances)
+    except CalibrationError:
+        return None
+
+
+def _words(mount: Mount) -> str:
+    return mount.replace("_", " ")
+
+
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
