@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ from vision_ik.errors import CalibrationError, ConfigError
 from vision_ik.layouts import parse_board
 from vision_ik.rig import Rig, load_rig
 
+_FEWEST_TO_ADVISE = 6
+"""Pictures from which the lens says what it would like to be shown next."""
 _FEWEST_TO_FORETELL = 4
 """Views from which an accuracy is foretold."""
 
@@ -152,7 +155,7 @@ class Wizard(Standing):
             return
         number = 1 + sum(name.startswith(f"{taken.role}/") for name in self.document.taken)
         name, sha = self._store.put_picture(taken.role, number, event.frame.image)
-        facts = {"image": name, "sha256": sha, "when": saving.now(), **taken.facts}
+        facts = {"image": name, "sha256": sha, "when": saving.now(), "of": self.shown, **taken.facts}
         names = (*self.state.of(taken.role), name)
         state = self.state.viewing(taken.role, names, f"picture {short(name)}")
         if taken.role == "views" and Step.VIEWS not in state.records:
@@ -162,6 +165,8 @@ class Wizard(Standing):
         self._verdict = replace(taken.verdict, name=short(name))
         if taken.role == "views":
             self._foretell()
+        elif taken.role == "camera":
+            self._advise()
 
     def _import(self, event: Import) -> None:
         read, facts = work.read_views(event.path, self.board)
@@ -290,6 +295,13 @@ class Wizard(Standing):
         document, number = self.document.with_outcome(facts)
         record = Record(inputs=self.inputs(step) if inputs is None else inputs, outcome=number)
         self._commit(document.then(self.state.recording(step, record, did)))
+
+    def _advise(self) -> None:
+        """Find out what the lens would like to be shown next; nothing is known while the views determine none."""
+        self._hint, names = "", self.state.of("camera")
+        if len(names) >= _FEWEST_TO_ADVISE:
+            with suppress(CalibrationError):
+                self._hint = work.lens_advice(self.evidence, names, self.document.taken, self.setting("model"))
 
     def _foretell(self) -> None:
         """Keep how sure the camera's place would be with the views so far; what they lack is the hint."""

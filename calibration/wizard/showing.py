@@ -77,7 +77,7 @@ def _next(
     if step is Step.CAMERA and not wizard.lens_from_views:
         done, wanted = len(state.of("camera")), int(wizard.setting("pictures"))
         if done < wanted and not state.answers.get("enough_camera"):
-            return "picture", None, next_for_lens(done, ""), done, wanted
+            return "picture", None, next_for_lens(done, hint), done, wanted
     if step is Step.CHECK:
         done, wanted = len(state.of("checks")), int(wizard.setting("checks"))
         if done < wanted and not state.answers.get("enough_check"):

@@ -88,6 +88,11 @@ class Standing:
         return self._evidence[1]
 
     @property
+    def shown(self) -> str:
+        """Digest of board and camera: pictures for a lens go together while it is the same."""
+        return digest([self.inputs(Step.VIEWS)[name] for name in ("board", "camera")])
+
+    @property
     def lens(self) -> CameraIntrinsics | None:
         """The lens, None while nobody knows it."""
         facts = self.outcome(Step.CAMERA)

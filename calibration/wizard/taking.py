@@ -72,6 +72,12 @@ def judged(wizard: Wizard, event: Picture, live: Live) -> Taken:
             f"The picture measures {size[0]}x{size[1]} px, those before it {there}.",
             "Set the camera to the size used before, or repeat the step (repeat views, repeat camera).",
         )
+    stale = wizard.staleness(Step.VIEWS) if role != "camera" else ""
+    if stale or (before and role == "camera" and wizard.document.taken[before[0]].get("of") != wizard.shown):
+        raise CalibrationError(
+            f"Pictures were taken before, but {stale or 'the board or the camera is another'} now.",
+            "Repeat the step (repeat views, repeat camera), or answer as before.",
+        )
     try:
         found = event.detection or wizard.evidence.look(event.frame)
     except TagError as error:

@@ -66,6 +66,20 @@ def fit_lens(
     return result if better == seen else calibrate_intrinsics(better, **told)
 
 
+def lens_advice(
+    evidence: Evidence, names: Sequence[str], taken: Mapping[str, Mapping[str, Any]], model: LensChoice
+) -> str:
+    """Return what to show next so that the lens becomes surer; empty where nothing helps.
+
+    Raises:
+        CalibrationError: The pictures determine no lens yet.
+    """
+    found = evidence.detections(names, taken)
+    size = size_of(list(found), taken)
+    result = calibrate_intrinsics(list(found.values()), image_size=size, model=model, bend=False)
+    return str(result.next_views[0]) if result.next_views else ""
+
+
 def guess_lens(
     evidence: Evidence, names: Sequence[str], taken: Mapping[str, Mapping[str, Any]], size: tuple[int, int]
 ) -> tuple[CameraIntrinsics, bool]:

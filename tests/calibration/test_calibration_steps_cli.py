@@ -15,7 +15,7 @@ from calibration_stage import BOARD
 from calibration.lens.projection import project
 from calibration.wizard import Wizard
 from vision_ik.camera_info import save_intrinsics
-from vision_ik.cli import calibrate_by_hand
+from vision_ik.cli import calibrate_by_hand, calibrate_film
 from vision_ik.cli.main import EXIT_ERROR, EXIT_FOUND, EXIT_INTERRUPTED, EXIT_OK, main
 from vision_ik.rig import Rig, load_rig, save_rig
 from vision_ik.robots import load_robot
@@ -240,3 +240,37 @@ def test_without_anybody_to_answer_it_ends_in_a_sentence(
     _Desk(monkeypatch, [], [0])
     assert main(_by_hand(tmp_path)) == EXIT_ERROR
     assert "Nobody answers" in capsys.readouterr().err
+
+
+def _show_board(monkeypatch: pytest.MonkeyPatch, order: list[int]) -> None:
+    """Let a webcam see the board in one place after another, three pictures in each."""
+    frames = _arm_before_a_camera()[1]
+    shown = [frames[i] for i in order for _ in range(3)]
+    clock = VirtualClock()
+
+    def open_fake(*_: object, **__: object) -> FakeCamera:
+        return FakeCamera(shown, clock=clock)
+
+    monkeypatch.setattr(calibrate_film, "open_camera", open_fake)
+
+
+def test_pictures_of_a_webcam_are_kept_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["calibrate", "camera", "0", "--rig", str(tmp_path), *BOARD_WORDS, "--model", "pinhole", "--views", "7"]
+    _show_board(monkeypatch, [0, 1, 2])
+    assert main(words) == EXIT_ERROR
+    assert "at least 4" in capsys.readouterr().err
+    _show_board(monkeypatch, [3, 4, 5, 6, 7, 8])
+    assert main([*words, "--json"]) == EXIT_OK
+    written = capsys.readouterr()
+    assert "Going on with 3 pictures" in written.err
+    assert json.loads(written.out)["views"] == 7
+    rig = load_rig(tmp_path)
+    assert rig.intrinsics is not None
+    assert rig.intrinsics.K[0, 0] == pytest.approx(600.0, rel=0.02)
+    assert rig.provenance["camera"]["pictures"] == 7
+    assert len(list((tmp_path / "calibration" / "camera").glob("*.png"))) == 7
+    _show_board(monkeypatch, [8, 7, 6, 5, 4, 3, 2])
+    assert main(words) == EXIT_OK
+    assert "Going on" not in capsys.readouterr().err

@@ -14,6 +14,7 @@ from vision_ik.arms import open_arm
 from vision_ik.cameras import open_camera
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import AllOptions, BoardOptions, HandEyeOptions
+from vision_ik.cli.calibrate_film import film
 from vision_ik.cli.calibrate_report import present_steps
 from vision_ik.cli.calibrate_rig import described_board
 from vision_ik.clock import MonotonicClock
@@ -114,17 +115,8 @@ class _Session:
 
     def _film(self, view: WizardView) -> None:
         """Take pictures for the lens by themselves, as the board stands still somewhere new."""
-        camera = self._open_camera()
-        with console.Stages() as stages, stages.stage("Pictures for the lens", total=view.wanted) as stage:
-            while view.wants == "picture":
-                if camera.ended:
-                    view = self._wizard.handle(Do(Command.ENOUGH))
-                    break
-                frame = camera.read(timeout=1.0)
-                if frame is not None:
-                    view = self._wizard.handle(Picture(frame=frame, take=False))
-                    said = view.verdict.sentence if view.verdict is not None and not view.verdict.taken else ""
-                    stage.update(f"{view.done} of {view.wanted}. {said} {view.todo}", completed=view.done)
+        with console.Stages() as stages, stages.stage("Take pictures for the lens", total=view.wanted) as stage:
+            film(self._wizard, self._open_camera(), stage)
 
     def _view(self, view: WizardView) -> None:
         """Take one view where the person wants it."""

@@ -16,8 +16,10 @@ from calibration.wizard.results import lens_facts
 from calibration.wizard.saving import provenance_of
 from calibration.wizard.store import digest
 from vision_ik.cameras import check_intrinsics_path, save_any_intrinsics
+from vision_ik.cameras.opening import is_live_source
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import CameraOptions
+from vision_ik.cli.calibrate_film import COEFFICIENTS, film_lens
 from vision_ik.cli.calibrate_lens_report import write_lens_report
 from vision_ik.cli.calibrate_pictures import Views, gather
 from vision_ik.cli.calibrate_rig import existing_rig, hint_at_tag_size, require_board, rig_and_robot
@@ -29,8 +31,6 @@ from vision_ik.types import BoardDetection
 
 _DEFAULT_ROBOT = "panda"
 """The lens does not depend on the arm, so a new rig may do without being told."""
-_COEFFICIENTS = 5
-"""Of a pinhole lens, where nobody tells."""
 _PAGE_SUFFIXES = (".html", ".htm")
 
 
@@ -43,6 +43,12 @@ def calibrate_camera(options: CameraOptions) -> int:
     """
     options = _checked(options)
     rig = _rig(options)
+    if rig is not None and is_live_source(options.source):
+        result, views, file = film_lens(options, rig)
+        files = [*_write(result, views, None, options), file]
+        _present(result, files, views, options)
+        _tell_rest(rig)
+        return EXIT_OK
     with console.Stages() as stages:
         views: Views | None = None
         if options.from_ is not None and options.from_.suffix == ".json":
@@ -54,7 +60,7 @@ def calibrate_camera(options: CameraOptions) -> int:
                     [view.detection for view in read.views],
                     image_size=read.image_size,
                     model=options.model,
-                    coefficients=options.coefficients or _COEFFICIENTS,
+                    coefficients=options.coefficients or COEFFICIENTS,
                     names=[view.name or str(i) for i, view in enumerate(read.views)],
                 )
         else:
@@ -67,12 +73,15 @@ def calibrate_camera(options: CameraOptions) -> int:
     files = _write(result, views, rig, options)
     _present(result, files, views, options)
     if rig is not None:
-        hint_at_tag_size(rig)
-        if rig.T_mount_camera is not None:
-            console.say(
-                "The camera's place was computed with the lens before: run `vision-ik calibrate hand-eye` anew."
-            )
+        _tell_rest(rig)
     return EXIT_OK
+
+
+def _tell_rest(rig: Rig) -> None:
+    """Say what a new lens leaves to be done."""
+    hint_at_tag_size(rig)
+    if rig.T_mount_camera is not None:
+        console.say("The camera's place was computed with the lens before: run `vision-ik calibrate hand-eye` anew.")
 
 
 def _checked(options: CameraOptions) -> CameraOptions:
@@ -114,7 +123,7 @@ def _calibrated(views: Views, detections: list[BoardDetection], options: CameraO
         detections,
         image_size=views.size,
         model=options.model,
-        coefficients=options.coefficients or _COEFFICIENTS,
+        coefficients=options.coefficients or COEFFICIENTS,
         names=views.names,
         edges_px=views.edges_px,
     )

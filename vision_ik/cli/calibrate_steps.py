@@ -205,6 +205,7 @@ def _opened(
         if board is not None and (options.measured_edge_mm is not None or options.auto or options.from_ is not None):
             told |= {"edge_mm": 0.0}  # the board comes as it was measured
         source = str(options.from_.resolve()) if options.from_ is not None else options.source
+        told |= dict.fromkeys(("enough_camera", "enough_views", "enough_check"), False)
         told |= {} if mount is None else {"mount": mount}
         told |= {"camera": "" if options.from_ is not None else source, "source": source}
         accuracy = {"accuracy_mm": options.accuracy_mm, "accuracy_deg": options.accuracy_deg}
