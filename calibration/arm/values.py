@@ -93,10 +93,10 @@ class ArmCalibration:
         """One line for the head of the arm's URDF."""
         if not self.adopted:
             return "Nominal geometry: the views ask for no other."
-        before, after = 1e3 * self.held_out_before, 1e3 * self.held_out_after
+        before = "" if np.isnan(self.held_out_before) else f", {1e3 * self.held_out_before:.2f} mm before"
         return (
-            f"Calibrated from {self.hand_eye.used_views} views of a board: held-out error {before:.2f} mm before, "
-            f"{after:.2f} mm after. Differs from {self.nominal.name} ({self.nominal.hash})."
+            f"Calibrated from {self.hand_eye.used_views} views of a board: held-out error "
+            f"{1e3 * self.held_out_after:.2f} mm{before}. Differs from {self.nominal.name} ({self.nominal.hash})."
         )
 
     def predict(self, q: ArrayLike) -> tuple[Floats, Floats]:

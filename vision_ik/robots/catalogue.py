@@ -61,13 +61,13 @@ def catalogue() -> dict[str, CatalogueEntry]:
 def load_robot(name_or_urdf_path: str | Path, base: str | None = None, tip: str | None = None) -> RobotModel:
     """Return an arm of the catalogue, or the one in a URDF file.
 
-    Acceleration, jerk and home come from the catalogue. A URDF has none: it gets the defaults of
-    `vision_ik.robots.chain` and the middle of its ranges; change them with `dataclasses.replace`.
+    Acceleration, jerk and home come from the catalogue. A URDF has none, but for one that `save_urdf` wrote: it
+    gets the defaults of `vision_ik.robots.chain` and the middle of its ranges; change them with `dataclasses.replace`.
 
     Args:
         name_or_urdf_path: A name from `list_robots`, or the path of a URDF.
-        base: Link to start from; by default the catalogue's, or the root of the URDF.
-        tip: Link to end at; by default the catalogue's, or the only leaf of the URDF.
+        base: Link to start from; by default the catalogue's, or the root of the URDF (or as `save_urdf` wrote).
+        tip: Link to end at; by default the catalogue's, or the only leaf of the URDF (or as `save_urdf` wrote).
 
     Raises:
         RobotError: The name is unknown, or the URDF holds no usable chain.
