@@ -15,8 +15,10 @@ from calibration.drift.recalibration import Prior as Prior
 from calibration.drift.recalibration import Recalibration as Recalibration
 from calibration.drift.recalibration import recalibrate as recalibrate
 from calibration.drift.sightings import KnownMarker as KnownMarker
+from calibration.files.contents import PosePairs as PosePairs
 from calibration.files.observations import Observations as Observations
 from calibration.files.observations import read_observations as read_observations
+from calibration.files.observations import read_pose_pairs as read_pose_pairs
 from calibration.hand_eye.solving import calibrate_hand_eye as calibrate_hand_eye
 from calibration.hand_eye.solving import calibrate_hand_eye_poses as calibrate_hand_eye_poses
 from calibration.hand_eye.solving import closed_form_hand_eye as closed_form_hand_eye

@@ -85,7 +85,7 @@ def test_no_json_at_all_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no JSON"):
         read_observations(tmp_path)
     (tmp_path / "poses.json").write_text("{not json")
-    with pytest.raises(ConfigError, match="no valid list"):
+    with pytest.raises(ConfigError, match="is not JSON"):
         read_observations(tmp_path)
 
 
