@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,24 +11,20 @@ from scipy.stats import chi2, f
 
 from calibration import batch
 from calibration.hand_eye import checks
-from calibration.hand_eye.causes import Cause, Remark
-from calibration.hand_eye.chain import ChainState, arm_poses, camera_board
+from calibration.hand_eye.causes import Remark
+from calibration.hand_eye.chain import ChainState, arm_poses
 from calibration.hand_eye.consensus import find_start
-from calibration.hand_eye.evidence import Corners, Evidence
-from calibration.hand_eye.held_out import Verdicts, judge
+from calibration.hand_eye.evidence import Evidence
+from calibration.hand_eye.held_out import Verdicts, judge, middle
 from calibration.hand_eye.joint_fit import JointFit, fit
-from calibration.hand_eye.noise_levels import Variances, adjusted_covariance
+from calibration.hand_eye.noise_levels import Variances
 from calibration.hand_eye.terms import NO_TERMS, Term, TermStack
-from calibration.hand_eye.values import ArmNoise, HandEyeResult, ViewReport
-from calibration.systematics.lens import LensRefinement
 from calibration.systematics.selection import Case, select
 from calibration.systematics.sentences import systematics
 from calibration.systematics.systematic import Systematic
-from calibration.systematics.time_offset import time_offset
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
-from vision_ik.transforms import Transform
-from vision_ik.types import CameraIntrinsics, Floats
+from vision_ik.types import Floats
 
 _OUTLIER_PROBABILITY = 1e-4
 """Chance that a good view is left out by its chi-square."""
@@ -46,10 +42,6 @@ _WHAT_TO_CHECK = (
 )
 _LARGEST_ARM = 50e-3
 """[m] Noise no arm has: the chain is not the one that was told."""
-_FEW_WORDS = 3
-"""Repairs that are told one by one."""
-_POOR_SIGMA = 10e-3
-"""[m] Predicted error above which the result is called poor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -295,7 +287,7 @@ class Problem:
             limit = 6.0 * float(f.isf(_OUTLIER_PROBABILITY, 6, max(6 * int(used.sum()) - 18, 1)))
         else:
             # Given levels may be too small for every view; that is said, not blamed on single views.
-            scale = max(1.0, _median(verdicts.chi_square[used]) / float(chi2.median(6)))
+            scale = max(1.0, middle(verdicts.chi_square[used]) / float(chi2.median(6)))
             limit = scale * float(chi2.isf(_OUTLIER_PROBABILITY, 6))
         if used.sum() < _FEWEST_TO_JUDGE:
             return ~used
@@ -310,128 +302,7 @@ class Problem:
             )
         checks.check_motion(self.flanges[used])
 
-    def result(self, settled: Settled, remarks: Mapping[int, Remark]) -> HandEyeResult:
-        """Return what is to be told of a fit.
-
-        Args:
-            settled: The fit.
-            remarks: What was found about single views.
-        """
-        reached, verdicts, used = settled.reached, settled.verdicts, settled.used
-        reports = self._reports(verdicts, used, remarks)
-        covariance = adjusted_covariance(reached.model, reached.variances, self.free)
-        left_out = [f"View {report.name} was left out: it {report.reason}." for report in reports if report.reason]
-        mended = _mended(reports)
-        sigma = float(np.sqrt(np.trace(covariance[:3, :3])))
-        motion = [f"{text} As they are, its position is known to {sigma * 1e3:.1f} mm." for text in settled.warnings]
-        doubts = self._doubts(sigma, verdicts, used)
-        striking = [systematic.sentence for systematic in settled.systematics if systematic.striking]
-        terms = settled.terms.select(used)
-        evidence = terms.evidence(self.evidence.select(used), reached.theta)
-        flanges = terms.flanges(self.flanges[used], reached.theta)
-        corners = float((0.5 * (evidence.residual_dof + 6.0)).sum())
-        still = ChainState(reached.state.X, reached.state.Y, np.eye(4)[None])
-        chain = evidence.misfit(camera_board(still, flanges, self.mount))
-        return HandEyeResult(
-            mount=self.mount,
-            T_mount_camera=Transform(reached.state.X),
-            covariance=_symmetric(covariance[:6, :6]),
-            T_holder_board=Transform(reached.state.Y),
-            joint_covariance=_symmetric(covariance[:12, :12]),
-            pixel_sigma=float(np.sqrt(reached.variances.pixel)),
-            arm_sigma=ArmNoise(
-                translation=float(np.sqrt(reached.variances.translation)),
-                rotation=float(np.sqrt(reached.variances.rotation)),
-            ),
-            noise_estimated=any(self.free),
-            views=reports,
-            pixel_rms=float(np.sqrt(reached.misfit.sum() / corners)),
-            chain_rms=float(np.sqrt(chain.sum() / corners)),
-            warnings=(*motion, *striking, *mended, *left_out, *doubts),
-            terms=settled.terms.estimates(reached.theta, _symmetric(covariance[12:, 12:])),
-            log_likelihood=reached.log_likelihood,
-            systematics=settled.systematics,
-            intrinsics=_lens(evidence, settled, covariance[12:, 12:]),
-            time_offset=time_offset(settled.terms.terms, reached.theta),
-        )
-
-    def _reports(
-        self, verdicts: Verdicts, used: NDArray[np.bool_], remarks: Mapping[int, Remark]
-    ) -> tuple[ViewReport, ...]:
-        """Return what is to be said of each view."""
-        reports: list[ViewReport] = []
-        for i, name in enumerate(self.names):
-            position, angle = float(verdicts.position[i]), float(verdicts.rotation[i])
-            remark = remarks.get(i)
-            if remark is None and not used[i]:
-                remark = Remark(cause=Cause.UNEXPLAINED, reason="nothing that was tried explains it", contradicts=True)
-            reason = remark.reason if remark is not None and not used[i] else ""
-            if reason and remark is not None and remark.contradicts:
-                by = f"{position * 1e3:.1f} mm and {np.rad2deg(angle):.2f} deg"
-                reason = f"contradicts the other views by {by}: {reason}"
-            reports.append(
-                ViewReport(
-                    name=name,
-                    used=bool(used[i]),
-                    reason=reason,
-                    chi_square=float(verdicts.chi_square[i]),
-                    pixel_rms=float(verdicts.pixel_rms[i]),
-                    position_error=position,
-                    rotation_error=angle,
-                    cause=None if remark is None else remark.cause,
-                    repair=remark.repair if remark is not None and used[i] else "",
-                )
-            )
-        return tuple(reports)
-
-    def _doubts(self, sigma: float, verdicts: Verdicts, used: NDArray[np.bool_]) -> list[str]:
-        """Return warnings about the result as a whole, its position known to ``sigma`` [m]."""
-        doubts: list[str] = []
-        if sigma > _POOR_SIGMA:
-            doubts.append(f"The camera's position is uncertain by {sigma * 1e3:.0f} mm: add views.")
-        agreement = _median(verdicts.chi_square[used]) / float(chi2.median(6))
-        if not all(self.free) and agreement > 2.0:
-            cause = f"The views scatter {np.sqrt(agreement):.1f} times as much as the given noise levels explain"
-            doubts.append(f"{cause}: the stated uncertainty is too small.")
-        return doubts
-
-
-def _mended(reports: Sequence[ViewReport]) -> list[str]:
-    """Return a sentence about each kind of repair."""
-    groups: dict[Cause, list[ViewReport]] = {}
-    for report in reports:
-        if report.repair and report.cause is not None and report.cause is not Cause.PLANAR_FLIP:
-            groups.setdefault(report.cause, []).append(report)
-    told: list[str] = []
-    for cause, views in groups.items():
-        if len(views) == 1:
-            told.append(f"View {views[0].name} was mended: {views[0].repair}.")
-            continue
-        repairs = list(dict.fromkeys(view.repair for view in views))
-        what = "; ".join(repairs) if len(repairs) <= _FEW_WORDS else f"{cause.value}, each as its report says"
-        told.append(f"Views {', '.join(view.name for view in views)} were mended: {what}.")
-    return told
-
 
 def _sharp(verdicts: Verdicts, used: NDArray[np.bool_]) -> float:
     """Return the scatter [px] from which corners are far worse than those of the ``used`` views."""
-    return max(_BLURRED_FLOOR, _BLURRED_RATIO * _median(verdicts.scatter[used]))
-
-
-def _median(values: Floats) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else 0.0
-
-
-def _lens(evidence: Evidence, settled: Settled, covariance: Floats) -> CameraIntrinsics | None:
-    """Return the lens of the fit; None where nothing was seen through one."""
-    if not isinstance(evidence, Corners):
-        return None
-    for term, part in zip(settled.terms.terms, settled.terms.slices, strict=True):
-        if isinstance(term, LensRefinement):
-            return term.judged(evidence.intrinsics, covariance[part, part])
-    return evidence.intrinsics
-
-
-def _symmetric(matrix: Floats) -> Floats:
-    return 0.5 * (matrix + matrix.T)
+    return max(_BLURRED_FLOOR, _BLURRED_RATIO * middle(verdicts.scatter[used]))

@@ -126,3 +126,9 @@ def _inverses(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     told &= eigenvalues[:, 0] * _CONDITION_LIMIT > eigenvalues[:, -1]
     normalised[~told] = eye
     return batch.inverse(normalised) / scale, told
+
+
+def middle(verdicts: Floats) -> float:
+    """Return the median of what is told in (N,) verdicts; 0 where nothing is."""
+    told = verdicts[np.isfinite(verdicts)]
+    return float(np.median(told)) if len(told) else 0.0

@@ -20,6 +20,7 @@ from calibration.hand_eye.causes_set import SetFault, find_set_fault
 from calibration.hand_eye.causes_views import explain_views
 from calibration.hand_eye.evidence import Corners
 from calibration.hand_eye.held_out import nearest
+from calibration.hand_eye.outcome import outcome
 from calibration.hand_eye.terms import TermStack
 from calibration.hand_eye.values import HandEyeResult
 from vision_ik.errors import CalibrationError
@@ -129,7 +130,7 @@ def _told(solved: _Solved, twists: list[Floats | None]) -> HandEyeResult:
     for i, remark in solved.repaired.items():
         if settled.used[i]:
             remarks[i] = remark
-    result = problem.result(settled, remarks)
+    result = outcome(problem, settled, remarks)
     told = [text for text in result.warnings if " mended: " not in text] if solved.fault else list(result.warnings)
     views = tuple(result.views[j] for j in np.argsort(solved.pictures))
     return replace(result, views=views, warnings=(*([solved.fault] if solved.fault else []), *told))
