@@ -201,7 +201,7 @@ class Problem:
             best = selection.reached
             if best is reached:
                 break
-            terms = TermStack([*self.terms.terms, *(self.asked[i] for i in selection.adopted)])
+            terms = TermStack([*self.terms.terms, *selection.terms(self.asked)])
             wider, before = replace(self, terms=terms, start=best.variances), used
             best, verdicts, used = wider._settle(used, usable, best.state.X, best.state.Y, least_agreeing, best.theta)
             if last or (used == before).all():

@@ -98,7 +98,7 @@ def calibrate_hand_eye(
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
-        asked=candidate_terms(systematics, corners, flanges, [view.twist for view in views], terms),
+        asked=candidate_terms(systematics, corners, flanges, [view.twist for view in views], terms, board),
         counted=() if intrinsics.covariance is None else (LensRefinement.of(intrinsics),),
     )
     return solve_with_reasons(problem, excluded, [view.twist for view in views])

@@ -22,6 +22,8 @@ from vision_ik.types import Floats
 class BoardScale:
     """A `SightTerm`: by which share the board is larger than told."""
 
+    edge: float | None = None
+    """[m] Of a square or tag as told, for a person to measure; None where nobody said."""
     sigma_scale: float = 0.015
     """Standard deviation of that share before any view."""
 

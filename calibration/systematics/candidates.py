@@ -13,7 +13,7 @@ from calibration.systematics.board_scale import BoardScale
 from calibration.systematics.flatness import BoardBend
 from calibration.systematics.lens import LensRefinement
 from calibration.systematics.time_offset import TimeOffset
-from vision_ik.types import Floats
+from vision_ik.types import Board, CharucoBoard, Chessboard, Floats, TagGridBoard
 
 SystematicName: TypeAlias = Literal["time offset", "board scale", "board bend", "lens"]
 SystematicNames: TypeAlias = Literal["auto"] | Sequence[SystematicName]
@@ -32,6 +32,7 @@ def candidate_terms(
     Ts_base_flange: Floats,
     twists: Sequence[Floats | None],
     given: Sequence[Term] = (),
+    board: Board | None = None,
 ) -> tuple[Term, ...]:
     """Return the terms for those that are wanted and can be told.
 
@@ -40,6 +41,7 @@ def candidate_terms(
         corners: Of all N views.
         Ts_base_flange: (N, 4, 4) as reported.
         twists: (6,) of the flange in each view, None at rest.
+        board: Layout, when known.
         given: Terms that are in the fit anyway; what has the name of one of them is not looked for.
 
     Raises:
@@ -54,12 +56,19 @@ def candidate_terms(
         still = np.zeros(6)
         terms.append(TimeOffset(Ts_base_flange, np.stack([still if twist is None else twist for twist in twists])))
     if "board scale" in names:
-        terms.append(BoardScale())
+        terms.append(BoardScale(edge=_edge(board)))
     if "board bend" in names and _bendable(corners.points_board):
         terms.append(BoardBend.of(corners))
     if "lens" in names:
         terms.append(LensRefinement.of(corners.intrinsics))
     return tuple(term for term in terms if term.name not in {other.name for other in given})
+
+
+def _edge(board: Board | None) -> float | None:
+    """Return the edge of a square or tag [m]; None where they differ in size."""
+    if isinstance(board, Chessboard | CharucoBoard):
+        return board.square_m
+    return board.tag_m if isinstance(board, TagGridBoard) else None
 
 
 def _moving(twists: Sequence[Floats | None]) -> int:

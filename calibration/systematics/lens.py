@@ -37,6 +37,8 @@ class LensRefinement:
 
     axes: Floats
     """(p, k) by how much each of fx, fy, cx, cy, distortion changes per unknown."""
+    width: float = 1.0
+    """Standard deviation of the unknowns: above 1 where the lens contradicts its calibration."""
 
     @classmethod
     def of(cls, intrinsics: CameraIntrinsics) -> LensRefinement:
@@ -59,8 +61,12 @@ class LensRefinement:
 
     @property
     def sigma(self) -> Floats:
-        """(k,) ones: the unknowns are in units of the prior."""
-        return np.ones(self.axes.shape[1])
+        """(k,) in standard deviations of the calibration."""
+        return np.full(self.axes.shape[1], self.width)
+
+    def widened(self, width: float) -> LensRefinement:
+        """Return the term with a prior that trusts the calibration less by ``width``."""
+        return replace(self, width=width)
 
     def refined(self, intrinsics: CameraIntrinsics, theta: Floats) -> CameraIntrinsics:
         """Return the lens moved by ``theta`` (k,)."""

@@ -25,6 +25,7 @@ from calibration.hand_eye.evidence import Corners, Evidence
 from calibration.hand_eye.joint_fit import JointFit, fit, linearised
 from calibration.hand_eye.noise_levels import MixedModel, Variances, degrees_of_freedom, excess_of_sight
 from calibration.hand_eye.terms import ArmTerm, Term, TermStack
+from calibration.systematics.lens import LensRefinement
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.types import Floats
@@ -43,6 +44,8 @@ _SHARED_START = 5.0
 """Times the corners' scatter (in sigma): where the estimate of their common errors starts ..."""
 _ARM_START = (0.3e-3, float(np.deg2rad(0.05)))
 """[m], [rad] ... with an arm as good as this: from a bad arm, the fit might not find out that the arm is good."""
+_WIDTHS = (3.0, 9.0)
+"""Tried for a prior that the views contradict."""
 _LARGEST = 8.0
 """Standard deviations of a term's prior beyond which it stands for something else that is wrong."""
 _ABSURD = (25e-3, float(np.deg2rad(2.5)))
@@ -133,6 +136,12 @@ class Selection:
     """Which candidates were adopted, in that order."""
     reached: JointFit
     """The fit with them, in that order after the base's."""
+    widths: dict[int, float]
+    """By how much the prior of a candidate had to be widened, because the views contradict it."""
+
+    def terms(self, candidates: Sequence[Term]) -> list[Term]:
+        """Return those of the candidates (of whichever views) that were adopted, in that order, widened."""
+        return [_widened(candidates[i], self.widths.get(i, 1.0)) for i in self.adopted]
 
 
 def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selection:
@@ -147,7 +156,8 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         The tests are none where the views contradict each other too much to be asked.
     """
     if _is_absurd(reached, candidates):
-        return Selection(tested=(), adopted=(), reached=reached)
+        return Selection(tested=(), adopted=(), reached=reached, widths={})
+    candidates, widths = list(candidates), {}
     adopted: list[int] = []
     refused: set[int] = set()
     tested: dict[int, Tested] = {}
@@ -170,7 +180,8 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         plausible = bool((np.abs(tested[best].theta) < _LARGEST * candidates[best].sigma).all())
         if tested[best].probability < FALSE_ALARM and plausible:
             adopted.append(best)
-            reached = tried
+            reached, widths[best] = _best_width(case, tried, further)
+            candidates[best] = _widened(candidates[best], widths[best])
             refused.clear()
         else:
             refused.add(best)
@@ -179,7 +190,36 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
     for i, test in zip(adopted, _all(case, reached, candidates, adopted), strict=True):
         tested[i] = replace(test, adopted=True)
     told = tuple(tested[i] for i in range(len(candidates)))
-    return Selection(tested=told, adopted=tuple(adopted), reached=reached)
+    return Selection(tested=told, adopted=tuple(adopted), reached=reached, widths=widths)
+
+
+def _widened(term: Term, width: float) -> Term:
+    return term.widened(width) if isinstance(term, LensRefinement) and width != 1.0 else term
+
+
+def _best_width(case: Case, reached: JointFit, terms: Sequence[Term]) -> tuple[JointFit, float]:
+    """Return the fit with the prior of the last term as wide as the views suggest, and that width.
+
+    A lens that was touched since its calibration is farther off than that calibration allows. Of some
+    widths, the one with the largest evidence (Laplace) is taken.
+    """
+    best, width = reached, 1.0
+    if not isinstance(terms[-1], LensRefinement):
+        return best, width
+    count = len(terms[-1].parameters)
+    most = _evidence(reached, count, width)
+    for tried in _WIDTHS:
+        wider = case.fit(reached, [*terms[:-1], terms[-1].widened(tried)], reached.theta)
+        evidence = _evidence(wider, count, tried)
+        if evidence > most:
+            best, width, most = wider, tried, evidence
+    return best, width
+
+
+def _evidence(reached: JointFit, count: int, width: float) -> float:
+    """Return the log evidence for a width of the prior of the last ``count`` unknowns, up to a constant."""
+    volume = float(np.linalg.slogdet(reached.covariance[-count:, -count:])[1])
+    return reached.log_likelihood + 0.5 * volume - count * float(np.log(width))
 
 
 def _is_absurd(reached: JointFit, candidates: Sequence[Term]) -> bool:

@@ -72,7 +72,7 @@ def _told(case: Case, candidate: Term, test: Tested, candidates: Sequence[Term],
     if isinstance(case.evidence, Corners):
         if isinstance(candidate, BoardScale):
             doubt = _lens_instead(case, candidate, candidates, selection)
-            return _scale(_spacing(case.evidence), test, doubt)
+            return _scale(candidate.edge, _spacing(case.evidence), test, doubt)
         if isinstance(candidate, BoardBend):
             return _bend(test)
         if isinstance(candidate, LensRefinement):
@@ -85,9 +85,10 @@ def _told(case: Case, candidate: Term, test: Tested, candidates: Sequence[Term],
     return _Told(estimate=float(test.theta[worst]), sigma=float(sigma[worst]), unit="", sentence=f"{words}.")
 
 
-def _scale(edge: float, test: Tested, with_lens: tuple[float, float] | None) -> _Told:
+def _scale(edge: float | None, spacing: float, test: Tested, with_lens: tuple[float, float] | None) -> _Told:
     share, sigma = float(test.theta[0]), float(np.sqrt(test.covariance[0, 0]))
-    size = f"{(1.0 + share) * edge * 1e3:.2f} mm from corner to corner instead of {edge * 1e3:.2f} mm"
+    told, what = (spacing, "from corner to corner") if edge is None else (edge, "along an edge")
+    size = f"{(1.0 + share) * told * 1e3:.2f} mm {what} instead of {told * 1e3:.2f} mm"
     if sigma > _USELESS_SCALE and not test.adopted:
         words = f"These views do not tell the board's size better than to {100.0 * sigma:.1f} %."
         return _Told(estimate=100.0 * share, sigma=100.0 * sigma, unit="%", sentence=words)
