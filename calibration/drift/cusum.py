@@ -13,8 +13,8 @@ import numpy as np
 from vision_ik.types import Floats
 
 _STEPS_AT_LEAST = 3
-"""Into which no single observation may fall short of: what is gone within a step or two is no shift."""
-_DEADBAND = 3.0
+"""It takes for an alarm, however large the offsets: what is gone within a step or two is no shift."""
+_DEADBAND = 4.0
 """Standard deviations of what never averages out that half a suspected shift is, at least."""
 
 

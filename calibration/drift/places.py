@@ -16,8 +16,11 @@ _APART = (0.03, np.deg2rad(5.0))
 """[m], [rad] Nearer than this, two poses of the flange share the arm's error."""
 _MEDIAN = 0.5 * np.pi
 """Variance of a median over that of a mean."""
-_MOST_CORRELATED = 0.9
-"""Correlation of successive averages above which it is not believed from a short start."""
+_MOST_CORRELATED = 0.6
+"""Correlation of successive averages; noise that lasts longer is an offset to live with."""
+_LASTING = 0.5
+"""Noise that outlasts any start, as a share of that of one sighting: light, warmth, corners that fall
+between pixels the same way each time."""
 
 
 class MarkerTrack:
@@ -39,6 +42,7 @@ class MarkerTrack:
         self._reference = np.zeros((6, 6))  # covariance of the learned place
         self._inflation = 1.0
         self._slow = np.zeros((6, 6))  # covariance of noise that outlasts an average
+        self._one_frame: list[Floats] = []  # covariances of single sightings while learning
         self._learned: list[Seen] | None = []
         self._frames: list[Offset] = []
         self._group: Offset | None = None
@@ -106,6 +110,8 @@ class MarkerTrack:
             return
         frames, self._frames = self._frames, []
         pixels = np.mean([frame.pixels for frame in frames], axis=0)
+        if self._learned is not None:
+            self._one_frame.append(pixels)
         # A median: a few misread frames say nothing. One or two frames are their own.
         widening = _MEDIAN if len(frames) > 2 else 1.0
         block = replace(
@@ -132,14 +138,14 @@ class MarkerTrack:
         z = np.einsum("nab,nb->na", roots, twists - mean)
         scatter = float(np.mean(z * z)) * n / (n - 1)
         # Noise that lasts longer than an average makes sums wander more (an autoregression's long run);
-        # correlation is underestimated by about 1 / n where the mean was taken out.
+        # its correlation is underestimated by about 1 / n where the mean was taken out.
         correlation = float(np.sum(z[1:] * z[:-1]) / max(float(np.sum(z * z)), 1e-300)) + 1.0 / n
         correlation = 0.0 if self._chain.through_arm else float(np.clip(correlation, 0.0, _MOST_CORRELATED))
         fresh = np.mean([seen.fresh for seen in learned], axis=0)
-        self._inflation = max(1.0, scatter) * (1.0 + correlation) / (1.0 - correlation)
-        # It may last longer than the start did: then it is no noise to average, but an offset to live with.
-        self._slow = max(0.0, scatter - 1.0) * fresh
-        self._reference = self._inflation * fresh / n
+        self._inflation = (1.0 + correlation) / (1.0 - correlation)
+        self._slow = max(0.0, scatter - 1.0) * fresh + _LASTING**2 * np.mean(self._one_frame, axis=0)
+        # What lasts was in the start, too, and need not be the same any more.
+        self._reference = self._inflation * fresh / n + self._slow
         if self.marker.T_holder_tag is not None:
             offset = learned[-1].offset
             unsure = np.zeros((6, 6)) if self.marker.covariance is None else self.marker.covariance
