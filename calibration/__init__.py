@@ -19,6 +19,7 @@ from calibration.files.contents import PosePairs as PosePairs
 from calibration.files.observations import Observations as Observations
 from calibration.files.observations import read_observations as read_observations
 from calibration.files.observations import read_pose_pairs as read_pose_pairs
+from calibration.hand_eye.causes import Cause as Cause
 from calibration.hand_eye.solving import calibrate_hand_eye as calibrate_hand_eye
 from calibration.hand_eye.solving import calibrate_hand_eye_poses as calibrate_hand_eye_poses
 from calibration.hand_eye.solving import closed_form_hand_eye as closed_form_hand_eye

@@ -18,6 +18,7 @@ from calibration.hand_eye.causes_moved import Displacement, find_displacements, 
 from calibration.hand_eye.causes_scoring import Calibrated
 from calibration.hand_eye.causes_set import SetFault, find_set_fault
 from calibration.hand_eye.causes_views import explain_views
+from calibration.hand_eye.chain import ChainState, camera_board
 from calibration.hand_eye.evidence import Corners
 from calibration.hand_eye.held_out import nearest
 from calibration.hand_eye.outcome import outcome
@@ -125,7 +126,9 @@ def _better_paired(
 def _told(solved: _Solved, twists: list[Floats | None]) -> HandEyeResult:
     """Look for systematic errors in views that belong together by now, and say what is to be said of each."""
     problem, settled = solved.problem, solved.problem.ask(solved.settled)
-    explained, _ = _explained(_case(problem, settled, twists), settled)
+    explained: dict[int, Explanation] = {}
+    if (settled.usable & ~settled.used).any():
+        explained = {} if settled.used.all() else _explained(_case(problem, settled, twists), settled)[0]
     remarks = _flips(problem, settled) | {i: _reason(e) for i, e in explained.items()} | solved.excluded
     for i, remark in solved.repaired.items():
         if settled.used[i]:
@@ -204,9 +207,9 @@ def _with_repairs(
     unchanged = _Solved(
         problem=problem, pictures=np.arange(len(problem.names)), excluded=excluded, repaired={}, settled=settled
     )
-    case = _case(problem, settled, twists)
-    if not case.accused:
+    if not (settled.usable & ~settled.used).any():
         return unchanged
+    case = _case(problem, settled, twists)
     mended = _mend(problem, settled, case, *_explained(case, settled), excluded)
     if mended is None:
         return unchanged
@@ -263,6 +266,7 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
             spread[known, k] = near.covariance
     with np.errstate(divide="ignore", invalid="ignore"):
         scatter = np.sqrt(evidence.misfit(seen[:, 0]) / evidence.residual_dof)
+    accused: list[int] = np.flatnonzero(settled.usable & ~settled.used).tolist()
     measure = Calibrated(
         X=reached.state.X,
         Y=reached.state.Y,
@@ -277,8 +281,8 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
         scatter=scatter,
         flanges=settled.terms.flanges(problem.flanges, reached.theta),
         twists=twists,
-        turns=symmetries(evidence.points_board) if isinstance(evidence, Corners) else [],
-        accused=np.flatnonzero(settled.usable & ~settled.used).tolist(),
+        turns=symmetries(evidence.points_board) if accused and isinstance(evidence, Corners) else [],
+        accused=accused,
         names=problem.names,
     )
 
@@ -351,11 +355,12 @@ def _flips(problem: Problem, settled: Settled) -> dict[int, Remark]:
     """Return a word for each used view of which the less likely of two tilts was the right one."""
     if problem.candidates.shape[1] < 2:
         return {}
+    reached = settled.reached
+    flanges = settled.terms.flanges(problem.flanges, reached.theta)
+    still = ChainState(reached.state.X, reached.state.Y, np.eye(4)[None])
+    taken = nearest(problem.candidates, camera_board(still, flanges, problem.mount))
     posed = np.isfinite(problem.candidates).all(axis=(1, 2, 3)) & settled.used
     found: dict[int, Remark] = {}
-    case = _case(problem, settled, [None] * len(problem.names))
-    predicted, _, _ = case.measure.errors(case.seen[:, 0], np.zeros((case.count, 6, 6)), case.flanges)
-    taken = nearest(problem.candidates, predicted)
     for i in np.flatnonzero(posed).tolist():
         _, angle = Transform(taken[i]).distance_to(Transform(problem.candidates[i, 0]))
         if angle > _FLIPPED:
