@@ -11,6 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from vision_ik.types import Floats
 
+_FAR = -0.9
+"""Cosine of an angle from which the axis is taken from the symmetric part of a rotation."""
 _SMALL_ANGLE = 1e-4
 """[rad] Below this Taylor series of fourth order are exact in double precision."""
 
@@ -37,7 +39,7 @@ def exp(twists: Floats) -> Floats:
     WW = W @ W
     matrices = np.tile(np.eye(4), (len(twists), 1, 1))
     matrices[:, :3, :3] += a[:, None, None] * W + b[:, None, None] * WW
-    matrices[:, :3, 3] = v + b[:, None] * np.cross(w, v) + c[:, None] * (WW @ v[:, :, None])[:, :, 0]
+    matrices[:, :3, 3] = v + ((b[:, None, None] * W + c[:, None, None] * WW) @ v[:, :, None])[:, :, 0]
     return matrices
 
 
@@ -72,7 +74,17 @@ def posed(matrices: Floats) -> NDArray[np.bool_]:
 
 def rotation_vectors(R: Floats) -> Floats:
     """Return the (N, 3) rotation vectors [rad] of (N, 3, 3) rotations."""
-    return Rotation.from_matrix(R).as_rotvec()
+    sine = 0.5 * np.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], axis=1)
+    cosine = 0.5 * (R[:, 0, 0] + R[:, 1, 1] + R[:, 2, 2] - 1.0)
+    length = np.sqrt(np.sum(sine * sine, axis=1))
+    angle = np.arctan2(length, cosine)
+    small = length < _SMALL_ANGLE
+    vectors = sine * np.where(small, 1.0 + length * length / 6.0, angle / np.where(small, 1.0, length))[:, None]
+    # Towards half a turn the sine says less and less about the axis.
+    far = cosine < _FAR
+    if far.any():
+        vectors[far] = Rotation.from_matrix(R[far]).as_rotvec()
+    return vectors
 
 
 def log(matrices: Floats) -> Floats:
@@ -82,5 +94,6 @@ def log(matrices: Floats) -> Floats:
     angle = np.linalg.norm(w, axis=1)
     half = 0.5 * np.maximum(angle, _SMALL_ANGLE)
     k = np.where(angle < _SMALL_ANGLE, 1 / 12 + angle * angle / 720, (1 - half / np.tan(half)) / (4 * half * half))
-    wt = np.cross(w, t)
-    return np.hstack([t - 0.5 * wt + k[:, None] * np.cross(w, wt), w])
+    W = skews(w)
+    wt = W @ t[:, :, None]
+    return np.hstack([t + (k[:, None, None] * (W @ wt) - 0.5 * wt)[:, :, 0], w])

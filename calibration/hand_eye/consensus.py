@@ -22,8 +22,8 @@ _MOST_TRIPLES = 1200
 """All of up to 20 views; of more, a random choice."""
 _LIKELY, _RANDOM = 60, 40
 """Triples tried: the likeliest by turn and advance, and others, lest some trick makes bad ones look alike."""
-_KEPT = 6
-"""Best triples that are refined on all views near them, and half as many once more."""
+_KEPT = (4, 1)
+"""Best guesses that are refined on all views near them, and of those how many once more."""
 _ARM = (1e-3, np.deg2rad(0.15))
 """[m], [rad] Noise of an arm, with that of a mount from three views: only its ratio to the corners' matters."""
 _WIDTH = 3.0
@@ -60,7 +60,7 @@ def find_start(A: Floats, candidates: Floats, spreads: Floats, centres: Floats, 
     """
     views = _Views(A, candidates, *_weights(candidates, spreads, centres), centres)
     X, Y = _guesses(A, candidates, rng)
-    for kept in (_KEPT, _KEPT // 2):
+    for kept in _KEPT:
         distance, chosen = views.distances(X, Y)
         score = middle(distance)
         best = np.argsort(score, kind="stable")[:kept]
