@@ -162,7 +162,7 @@ def test_an_arm_that_is_not_as_drawn_is_found_with_a_covariance_that_holds(mount
     error = batch.log(truth @ batch.inverses(predicted))
     assert np.linalg.norm(error[:, :3], axis=1).max() < 1e-3
     normalised = np.einsum("na,nab,nb->n", error, np.linalg.inv(covariances), error).mean() / 6.0
-    assert 0.3 < normalised < 2.5
+    assert 0.6 < normalised < 1.35
     told = [error for error in found.link_errors if error.is_told]
     assert len(told) > 10
     assert max(error.sigmas for error in told) > 5.0

@@ -46,7 +46,9 @@ def test_every_arm_of_the_catalogue_reads_back(
     robot = off_its_drawing(load_robot(name), rng)
     if not from_file:
         robot = replace(robot, urdf_path=tmp_path / "gone.urdf")
-    read = load_robot(save_urdf(robot, tmp_path / f"{name}.urdf"))
+    file = save_urdf(robot, tmp_path / f"{name}.urdf")
+    assert ("Kinematics:" in file.read_text(encoding="utf-8")) == from_file, "the maker's sources stand in a comment"
+    read = load_robot(file)
     assert_same(read, robot)
     q = robot.random(rng, 20)
     np.testing.assert_allclose(read.forward(q), robot.forward(q), rtol=0.0, atol=EXACT)
