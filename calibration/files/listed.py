@@ -85,4 +85,8 @@ def _motion(entry: Mapping[str, Any]) -> dict[str, Floats]:
 
 
 def _pose(entry: Mapping[str, Any], place: str) -> Transform:
-    return matrix_pose(entry["T_base_flange"] if "T_base_flange" in entry else entry["T_base_gripper"], place)
+    matrix = entry.get("T_base_flange", entry.get("T_base_gripper"))
+    if matrix is None:
+        cause = f"{place[0].upper()}{place[1:]} has no pose of the arm."
+        raise ConfigError(cause, "Give its T_base_flange, or take it out of the list.", view=place)
+    return matrix_pose(matrix, place)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from calibration_stage import BOARD, LENS, MOUNTS, Stage, detection, make_stage
 from scipy.spatial.transform import Rotation
 
-from calibration import HandEyeView, calibrate_hand_eye, calibrate_hand_eye_poses
+from calibration import HandEyeView, calibrate_hand_eye, calibrate_hand_eye_poses, read_observations
 from calibration.hand_eye.board_pose import board_poses
 from calibration.lens.projection import project
-from vision_ik.errors import CalibrationError, InvalidPoseError
+from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
@@ -167,3 +169,32 @@ def test_a_matrix_that_is_no_rotation_never_becomes_a_view(spoil: Floats, stage:
     flanges[0] = matrix
     with pytest.raises(InvalidPoseError, match="not a rigid transform"):
         calibrate_hand_eye_poses(flanges, boards, mount=stage.mount)
+
+
+class TestFiles:
+    @staticmethod
+    def write(folder: Path, *, board: bool = True, poses: Sequence[object] = (np.eye(4).tolist(),)) -> Path:
+        entries = [
+            {"T_base_flange": pose, "corners": [[1, 1], [5, 1], [1, 5], [5, 5]], "image": f"{i}.png"}
+            for i, pose in enumerate(poses)
+        ]
+        document: dict[str, object] = {"image_size": [640, 480], "views": entries}
+        if board:
+            for entry in entries:
+                del entry["image"]
+            document["board"] = [[0, 0, 0], [0.03, 0, 0], [0, 0.03, 0], [0.03, 0.03, 0]]
+        (folder / "poses.json").write_text(json.dumps(document))
+        return folder / "poses.json"
+
+    def test_a_view_without_a_pose_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="View 1 has no pose of the arm"):
+            read_observations(self.write(tmp_path, poses=[np.eye(4).tolist(), None]))
+
+    def test_a_mirrored_pose_is_named_with_its_view(self, tmp_path: Path) -> None:
+        mirrored = np.diag([1.0, 1.0, -1.0, 1.0]).tolist()
+        with pytest.raises(InvalidPoseError, match=r"view 1.*left-handed"):
+            read_observations(self.write(tmp_path, poses=[np.eye(4).tolist(), mirrored]))
+
+    def test_pictures_of_a_board_that_nobody_described(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="nobody said which board"):
+            read_observations(self.write(tmp_path, board=False))
