@@ -32,6 +32,7 @@ import numpy as np
 from calibration.files.contents import PosedCorners, PosedPicture, PosedPictures
 from calibration.files.documents import Document, matrix_pose, mount_of, reading
 from calibration.hand_eye.values import HandEyeView
+from vision_ik.errors import ConfigError
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, Floats
 
