@@ -19,6 +19,7 @@ from calibration.wizard.events import Lens as Lens
 from calibration.wizard.events import Picture as Picture
 from calibration.wizard.events import Question as Question
 from calibration.wizard.events import StepView as StepView
+from calibration.wizard.events import Touch as Touch
 from calibration.wizard.events import Verdict as Verdict
 from calibration.wizard.events import WizardView as WizardView
 from calibration.wizard.machine import Wizard as Wizard

@@ -13,9 +13,9 @@ from calibration.wizard.steps import Step
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, Frame, JointState
 
-Role: TypeAlias = Literal["camera", "views", "rough", "checks"]
-"""What a picture is for: the lens; the calibration; a first guess that views are planned with; the check."""
-Wants: TypeAlias = Literal["answer", "picture", "posed picture", "command", "nothing"]
+Role: TypeAlias = Literal["camera", "views", "rough", "checks", "touches"]
+"""What a picture is for: the lens; the calibration; a first guess that views are planned with; the check; the tool."""
+Wants: TypeAlias = Literal["answer", "picture", "posed picture", "touch", "command", "nothing"]
 Status: TypeAlias = Literal["open", "now", "done", "stale"]
 
 
@@ -27,6 +27,7 @@ class Command(StrEnum):
     FIT_LENS = "fit lens"
     SOLVE = "solve"
     CHECK = "check"
+    FIT_TOOL = "fit tool"
     SAVE = "save"
     ENOUGH = "enough"
     """Go on with the views there are, in the present step or the one named in ``subject``."""
@@ -76,9 +77,18 @@ class Picture:
     """False: a live picture, taken only if the board stands still in it, somewhere new."""
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Touch:
+    """Where the arm was when its tool touched the point."""
+
+    joints: JointState | None = None
+    T_base_flange: Transform | None = None
+    """By default from ``joints``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """Views on disk (docs/conventions.md): a folder with poses.json, or a file of corners."""
+    """Views on disk (docs/conventions.md): a folder with poses.json, or a file of corners; or a file of touches."""
 
     path: Path
     role: Role = "views"
@@ -103,7 +113,7 @@ class Do:
     subject: str = ""
 
 
-Event: TypeAlias = Answer | Answers | Picture | Import | Lens | Do
+Event: TypeAlias = Answer | Answers | Picture | Touch | Import | Lens | Do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,11 @@ class Evidence:
 def short(name: str) -> str:
     """Return what people call a picture: its number, or the file's name."""
     path = Path(name)
-    return path.stem.lstrip("0") or "0" if path.parent.name in ("views", "rough", "checks", "camera") else path.name
+    return (
+        path.stem.lstrip("0") or "0"
+        if path.parent.name in ("views", "rough", "checks", "camera", "touches")
+        else path.name
+    )
 
 
 def layout_digest(board: Board) -> str:

@@ -44,7 +44,7 @@ _FOR_THE_LENS = (
 def question_of(step: Step, goal: str, answers: Mapping[str, Any]) -> Question | None:
     """Return the next question of a step; None when all are answered."""
     asked = {Step.SETUP: _SETUP, Step.BOARD: _BOARD}.get(step, ())
-    if goal == "camera":
+    if goal in ("camera", "tool"):
         asked = tuple(question for question in asked if question.name != "mount")
     return next((question for question in asked if question.name not in answers), None)
 
@@ -91,6 +91,7 @@ COMMANDED: Mapping[Step, tuple[Command, str]] = {
     Step.CAMERA: (Command.FIT_LENS, "Compute the lens from the pictures."),
     Step.SOLVE: (Command.SOLVE, "Compute where the camera is."),
     Step.CHECK: (Command.CHECK, "Compare the result with views that it was not computed from."),
+    Step.TOOL: (Command.FIT_TOOL, "Compute where the tool is."),
     Step.SAVE: (Command.SAVE, "Write the results into the rig; what was there before is kept."),
 }
 """What needs no person, and is done by a command."""

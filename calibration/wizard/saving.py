@@ -77,6 +77,7 @@ def write_results(
     *,
     lens: Mapping[str, Any] | None = None,
     hand_eye: Mapping[str, Any] | None = None,
+    tool: Mapping[str, Any] | None = None,
     board: Board | None = None,
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
     origin: str = "",
@@ -88,6 +89,7 @@ def write_results(
         rig_file: Path of rig.toml.
         lens: Plain values of a lens (``lens_values``).
         hand_eye: From ``hand_eye_facts``.
+        tool: From ``tool_facts``.
         board: What was shown.
         provenance: Where the results are from, by step; written as tables under ``[provenance]``.
         origin: What it was calibrated from, in a word.
@@ -100,6 +102,8 @@ def write_results(
     rig = replace(rig, boards=with_board(rig, board))
     if lens is not None:
         rig = replace(rig, intrinsics=parse_lens(lens))
+    if tool is not None:
+        rig = replace(rig, T_flange_tool=Transform(np.array(tool["T_flange_tool"])))
     if hand_eye is not None:
         known |= {
             "calibrated": now(),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from calibration.wizard.events import Accuracy, Command, Question, Status, StepView, Verdict, Wants, WizardView
 from calibration.wizard.guidance import COMMANDED, next_for_lens, next_pose, question_of
 from calibration.wizard.steps import TITLES, Step
+from calibration.wizard.tooling import next_touch
 from calibration.wizard.work import spread_deg
 
 if TYPE_CHECKING:
     from calibration.wizard.machine import Wizard
 
-_HIDDEN = ("provenance", "lens", "joint_covariance", "T_holder_board")
+_HIDDEN = ("provenance", "lens", "joint_covariance", "T_holder_board", "T_flange_tool")
 """Parts of results that are kept, and shown to nobody."""
 
 
@@ -25,7 +26,13 @@ def show(wizard: Wizard, verdict: Verdict | None, hint: str) -> WizardView:
     wants, command, todo, done, wanted = _next(wizard, step, stale, asked, hint)
     solved = wizard.outcome(Step.SOLVE) or {}
     lens = wizard.outcome(Step.CAMERA) or {}
-    rejected = dict(state.left_out) | dict(lens.get("rejected", {}))
+    tool = wizard.outcome(Step.TOOL) or {}
+    told = [facts for step, facts in ((Step.CAMERA, lens), (Step.TOOL, tool)) if step in wizard.steps]
+    rejected = {
+        name: reason
+        for facts in ({"rejected": state.left_out}, *told)
+        for name, reason in facts.get("rejected", {}).items()
+    }
     rejected |= {
         view["name"]: view["reason"] + (f"; {view['repair']}" if view["repair"] else "")
         for view in solved.get("views", ())
@@ -46,7 +53,7 @@ def show(wizard: Wizard, verdict: Verdict | None, hint: str) -> WizardView:
         wanted_mm=wizard.setting("accuracy_mm"),
         verdict=verdict,
         rejected=rejected,
-        warnings=_warnings(wizard, lens, solved),
+        warnings=_warnings(wizard, [*told, solved if Step.SOLVE in wizard.steps else {}]),
         results={
             str(each): {key: value for key, value in facts.items() if key not in _HIDDEN}
             for each in wizard.steps
@@ -74,6 +81,12 @@ def _next(
             return "command", None, said, done, wanted
         spread = spread_deg([wizard.document.taken[name]["T_base_flange"] for name in state.of("views")])
         return "posed picture", None, next_pose(done, wizard.mount, spread, hint), done, wanted
+    if step is Step.TOUCHES:
+        done, wanted = len(state.of("touches")), int(wizard.setting("touches"))
+        if stale:
+            said = f"The touches are old, for {stale}: repeat touches, or keep touches if they hold all the same."
+            return "command", None, said, done, wanted
+        return "touch", None, next_touch(done, hint), done, wanted
     if step is Step.CAMERA and not wizard.lens_from_views:
         done, wanted = len(state.of("camera")), int(wizard.setting("pictures"))
         if done < wanted and not state.answers.get("enough_camera"):
@@ -121,12 +134,18 @@ def _note(wizard: Wizard, step: Step) -> str:
         case Step.CHECK if facts:
             verdict = {True: ", passed", False: ", failed", None: ""}[facts["passed"]]
             return f"{facts['error_mm']:.2f} mm, {facts['error_deg']:.3f} deg off on {facts['source']}{verdict}"
+        case Step.TOUCHES:
+            return f"{len(wizard.state.of('touches'))} touches"
+        case Step.TOOL if facts:
+            return f"± {facts['sigma_mm']:.2f} mm"
         case Step.SAVE if facts:
             return str(facts["file"])
         case _:
             return ""
 
 
-def _warnings(wizard: Wizard, lens: Mapping[str, Any], solved: Mapping[str, Any]) -> tuple[str, ...]:
-    told = [*lens.get("warnings", ()), *solved.get("warnings", ()), *(wizard.setting("remarks") or ())]
+def _warnings(wizard: Wizard, results: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    told = [warning for facts in results for warning in facts.get("warnings", ())] + list(
+        wizard.setting("remarks") or ()
+    )
     return tuple(dict.fromkeys([*told, *wizard.evidence.remarks]))

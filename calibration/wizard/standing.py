@@ -23,7 +23,14 @@ from vision_ik.types import Board, CameraIntrinsics
 
 _FEWEST_VIEWS = 6
 """Views that are taken even where fewer foretell the accuracy asked for: they could not be judged."""
-_DEFAULTS: Mapping[str, Any] = {"views": 15, "pictures": 20, "checks": 4, "model": "auto", "coefficients": 5}
+_DEFAULTS: Mapping[str, Any] = {
+    "views": 15,
+    "pictures": 20,
+    "checks": 4,
+    "touches": 8,
+    "model": "auto",
+    "coefficients": 5,
+}
 
 
 class Standing:
@@ -40,7 +47,7 @@ class Standing:
         self.folder = folder
         self.document = document
         self.goal: Goal = goal
-        self.template = template
+        self.template: Rig | None = template
         self.resumed = ""
         """What an earlier run left off with; empty for a new calibration."""
         self._evidence: tuple[str, Evidence] | None = None
@@ -143,6 +150,9 @@ class Standing:
             return count > 0 and (
                 bool(self.state.answers.get("enough_views")) or count >= self.setting("views") or self._sure()
             )
+        if step is Step.TOUCHES:
+            count = len(self.state.of("touches"))
+            return count > 0 and (bool(self.state.answers.get("enough_touches")) or count >= self.setting("touches"))
         return step in self.state.records
 
     def staleness(self, step: Step) -> str:
@@ -189,6 +199,12 @@ class Standing:
                     "pictures": pictures,
                     "tolerance": digest(bounds),
                 }
+            case Step.TOUCHES:
+                return {"robot": robot}
+            case Step.TOOL:
+                return {"touches": digest(self.state.of("touches")), "robot": robot}
+            case Step.SAVE if self.goal == "tool":
+                return {"tool": outcome_number(self.state, Step.TOOL)}
             case Step.SAVE:
                 numbers = {"lens": outcome_number(self.state, Step.CAMERA)}
                 return numbers | ({} if result is None else {"hand-eye": outcome_number(self.state, Step.SOLVE)})

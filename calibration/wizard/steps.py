@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-Goal: TypeAlias = Literal["camera", "hand-eye", "all"]
+Goal: TypeAlias = Literal["camera", "hand-eye", "all", "tool"]
 
 
 class Step(StrEnum):
@@ -18,6 +18,8 @@ class Step(StrEnum):
     VIEWS = "views"
     SOLVE = "hand-eye"
     CHECK = "check"
+    TOUCHES = "touches"
+    TOOL = "tool"
     SAVE = "save"
 
 
@@ -28,13 +30,16 @@ TITLES: Mapping[Step, str] = {
     Step.VIEWS: "Take views with the arm",
     Step.SOLVE: "Compute where the camera is",
     Step.CHECK: "Check it on views of its own",
+    Step.TOUCHES: "Touch one point with the tool",
+    Step.TOOL: "Compute where the tool is",
     Step.SAVE: "Write the rig",
 }
 
 _GOALS: Mapping[Goal, tuple[Step, ...]] = {
     "camera": (Step.SETUP, Step.BOARD, Step.CAMERA, Step.SAVE),
     "hand-eye": (Step.SETUP, Step.BOARD, Step.CAMERA, Step.VIEWS, Step.SOLVE, Step.SAVE),
-    "all": tuple(Step),
+    "all": (Step.SETUP, Step.BOARD, Step.CAMERA, Step.VIEWS, Step.SOLVE, Step.CHECK, Step.SAVE),
+    "tool": (Step.SETUP, Step.TOUCHES, Step.TOOL, Step.SAVE),
 }
 
 CHANGED: Mapping[str, str] = {
@@ -48,6 +53,8 @@ CHANGED: Mapping[str, str] = {
     "views": "the views are others",
     "hand-eye": "the result is another",
     "tolerance": "the tolerance is another",
+    "touches": "the touches are others",
+    "tool": "the tool is another",
 }
 """What is said of an input that changed after a step was done."""
 

@@ -5,6 +5,7 @@ RIG/calibration/
   camera/0001.png         pictures for the lens
   views/0001.png          pictures for the hand-eye calibration, and poses.json: "Views on disk"
   rough/, checks/         the same, of views for the first guess and for the check
+  touches/touches.json    poses in which the tool touched one point
   history/0001/           rig.toml and camera.yaml as they were before they were written anew
 """
 
@@ -110,6 +111,9 @@ class Store:
 
     def list_views(self, document: Document) -> None:
         """Write each folder's poses.json where it is not what the state says."""
+        if document.now.of("touches") or (self.folder / "touches").exists():
+            touches = [document.taken[name] for name in document.now.of("touches")]
+            write_atomic(self.folder / "touches" / "touches.json", json.dumps({"touches": touches}, indent=1) + "\n")
         for role in POSED:
             entries = [document.taken[name] for name in document.now.of(role)]
             if not entries and not (self.folder / role).exists():

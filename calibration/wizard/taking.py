@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calibration.lens.views import shift
-from calibration.wizard.events import Command, Picture, Role, Verdict
+from calibration.wizard.events import Command, Picture, Role, Touch, Verdict
 from calibration.wizard.evidence import short
 from calibration.wizard.state import Record, State
 from calibration.wizard.steps import Step
@@ -59,7 +59,7 @@ def judged(wizard: Wizard, event: Picture, live: Live) -> Taken:
         TagError: It shows another board than told, or the board mirrored (a live picture gets a verdict instead).
         ConfigError: The arm or the board is unknown.
     """
-    T_base_flange = _pose(wizard, event)
+    T_base_flange = flange_pose(wizard, event)
     if T_base_flange is None:
         role: Role = "camera"
     else:
@@ -129,8 +129,18 @@ def changed(wizard: Wizard, command: Command, subject: str) -> State:
         inputs = wizard.inputs(step, given="given" in record.inputs)
         return state.recording(step, Record(inputs=inputs, outcome=record.outcome), f"keeping {step}")
     state = state.recording(step, None, f"repeating {step}")
-    drop = {Step.SETUP: ("robot", "mount"), Step.BOARD: ("board", "edge_mm"), Step.VIEWS: _OF_THE_VIEWS}.get(step, ())
-    roles = {Step.CAMERA: ("camera",), Step.VIEWS: ("views", "rough"), Step.CHECK: ("checks",)}.get(step, ())
+    drop = {
+        Step.SETUP: ("robot", "mount"),
+        Step.BOARD: ("board", "edge_mm"),
+        Step.VIEWS: _OF_THE_VIEWS,
+        Step.TOUCHES: ("enough_touches",),
+    }.get(step, ())
+    roles = {
+        Step.CAMERA: ("camera",),
+        Step.VIEWS: ("views", "rough"),
+        Step.CHECK: ("checks",),
+        Step.TOUCHES: ("touches",),
+    }.get(step, ())
     return replace(
         state,
         answers={key: value for key, value in state.answers.items() if key not in drop},
@@ -138,11 +148,11 @@ def changed(wizard: Wizard, command: Command, subject: str) -> State:
     )
 
 
-_OF_THE_VIEWS = ("enough_views", "enough_check", "enough_camera", "source", "remarks")
+_OF_THE_VIEWS = ("enough_views", "enough_check", "enough_camera", "enough_touches", "source", "remarks")
 
 
 def _discarded(state: State, subject: str) -> State:
-    for role in ("views", "camera", "checks"):
+    for role in ("views", "camera", "checks", "touches"):
         names = state.of(role)
         for name in names:
             if subject in (name, short(name), name.rpartition("/")[2]):
@@ -161,7 +171,12 @@ def _step(wizard: Wizard, subject: str) -> Step:
         raise ConfigError(f"There is no step {subject!r}.", f"The steps are: {known}.") from None
 
 
-def _pose(wizard: Wizard, event: Picture) -> Transform | None:
+def flange_pose(wizard: Wizard, event: Picture | Touch) -> Transform | None:
+    """Return where the flange was, None where nobody knows.
+
+    Raises:
+        ConfigError: The arm reports other joints than the robot model has.
+    """
     if event.T_base_flange is not None:
         return event.T_base_flange
     if event.joints is None:

@@ -224,6 +224,8 @@ def checked_answer(name: str, value: Any, answers: Mapping[str, Any]) -> Any:
             return edge
         case "views":
             return int(_number(name, value, 3.0))
+        case "touches":
+            return int(_number(name, value, 3.0))
         case "pictures":
             return int(_number(name, value, 4.0))
         case "checks":

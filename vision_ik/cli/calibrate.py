@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vision_ik.cli.calibrate_export import ExportOptions, ImportOptions, run_exchange
 from vision_ik.cli.device_options import DeviceOptions
 from vision_ik.errors import ConfigError
 
@@ -15,7 +16,25 @@ BoardKind = Literal["charuco", "chessboard", "tags"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoardOptions:
+class RigOptions:
+    """The rig to write."""
+
+    rig: Path = Path("rig")
+    """Folder of rig.toml and camera.yaml: read when it exists, and updated."""
+    robot: str = ""
+    """Catalogue name or URDF of the arm, written into the rig; by default what the rig says."""
+    base: str | None = None
+    """Link the arm's chain starts from, for a URDF."""
+    tip: str | None = None
+    """Link the arm's chain ends at (the flange), for a URDF."""
+    size_mm: float | None = None
+    """Edge of the tags' black border, written into the rig for the runs to come."""
+    json: bool = False
+    """Print the result as JSON on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardOptions(RigOptions):
     """The rig to write, and which board is shown: that of the rig, unless one is described here."""
 
     board: BoardKind = "charuco"
@@ -34,18 +53,6 @@ class BoardOptions:
     """An edge of the print as you measured it: a square, a marker, or better the board's width; printers scale."""
     board_family: str = ""
     """Dictionary of the markers; 4x4_50 for a charuco, 36h11 for tags."""
-    rig: Path = Path("rig")
-    """Folder of rig.toml and camera.yaml: read when it exists, and updated."""
-    robot: str = ""
-    """Catalogue name or URDF of the arm, written into the rig; by default what the rig says."""
-    base: str | None = None
-    """Link the arm's chain starts from, for a URDF."""
-    tip: str | None = None
-    """Link the arm's chain ends at (the flange), for a URDF."""
-    size_mm: float | None = None
-    """Edge of the tags' black border, written into the rig for the runs to come."""
-    json: bool = False
-    """Print the result as JSON on stdout."""
     device: DeviceOptions = field(default_factory=DeviceOptions)
 
 
@@ -165,16 +172,60 @@ class AllOptions(ArmOptions):
     """The same for its orientation."""
 
 
-COMMANDS = {"camera": CameraOptions, "hand-eye": HandEyeOptions, "all": AllOptions}
+@dataclass(frozen=True, kw_only=True)
+class ToolOptions(RigOptions):
+    """Compute where the tool's tip is on the flange, from touching one fixed point, and write it into the rig.
+
+    Touch the same point (the tip of a nail, a punch mark) at least four times, better eight, with the tool tilted by
+    20 to 45 degrees every way. The orientation stays what the rig says of it.
+
+    Examples:
+      vision-ik calibrate tool --rig rigs/desk --arm SPEC       you move the arm, and it says where it is
+      vision-ik calibrate tool --rig rigs/desk                  you read the joints from its pendant
+      vision-ik calibrate tool --from touches.json --robot ur5e --json
+    """
+
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """JSON file of touches, or a folder with touches.json."""
+    arm: str = ""
+    """Arm, as DRIVER:ADDRESS; without it you are asked where it is."""
+    yes: bool = False
+    """Agree that keys move the real arm; keep clear of it, and a hand on its stop."""
+    touches: int = 8
+    """Touches to make."""
+    speed: float = 0.1
+    """Share of the arm's speed and acceleration limits that keys use."""
+    restart: bool = False
+    """Touch anew, instead of going on with the touches of a run that was interrupted."""
+    undo: bool = False
+    """Take back the last thing that was done; a rig that was written is brought back as it was."""
+    status: bool = False
+    """Only say where the calibration of this tool stands."""
 
 
-def run(options: CameraOptions | HandEyeOptions | AllOptions) -> int:
+COMMANDS = {
+    "camera": CameraOptions,
+    "hand-eye": HandEyeOptions,
+    "tool": ToolOptions,
+    "all": AllOptions,
+    "export": ExportOptions,
+    "import": ImportOptions,
+}
+
+
+def run(options: CameraOptions | HandEyeOptions | ToolOptions | AllOptions | ExportOptions | ImportOptions) -> int:
     """Calibrate what was asked for."""
+    if isinstance(options, ExportOptions | ImportOptions):
+        return run_exchange(options)
     if isinstance(options, CameraOptions):
         from vision_ik.cli.calibrate_camera import calibrate_camera
 
         _one_source(options.source, options.from_, "a picture source")
         return calibrate_camera(options)
+    if isinstance(options, ToolOptions):
+        from vision_ik.cli.calibrate_tool import calibrate_tool
+
+        return calibrate_tool(options)
     from vision_ik.cli.calibrate_steps import calibrate_steps
 
     if not (options.undo or options.status):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibration.views.moving import Mover
-from calibration.wizard import Answer, Command, Do, Picture, Question, Wizard, WizardView
+from calibration.wizard import Answer, Command, Do, Picture, Question, Touch, Wizard, WizardView
 from vision_ik.arms import open_arm
 from vision_ik.cameras import open_camera
 from vision_ik.cli import console
-from vision_ik.cli.calibrate import AllOptions, BoardOptions, HandEyeOptions
+from vision_ik.cli.calibrate import ArmOptions, BoardOptions, ToolOptions
 from vision_ik.cli.calibrate_film import film
 from vision_ik.cli.calibrate_report import present_steps
 from vision_ik.cli.calibrate_rig import described_board
@@ -36,7 +36,7 @@ _LARGEST_STEP_DEG = 30.0
 _BOARD_FORM = "kind columns rows and millimetres: charuco 7 5 30 22 (square, marker), chessboard 9 6 25, tags 4 3 50 10"
 
 
-def by_hand(wizard: Wizard, options: HandEyeOptions | AllOptions) -> None:
+def by_hand(wizard: Wizard, options: ArmOptions | ToolOptions) -> None:
     """Lead a person through the steps that are left; returns when they are done, or the person stops.
 
     Raises:
@@ -53,7 +53,7 @@ def by_hand(wizard: Wizard, options: HandEyeOptions | AllOptions) -> None:
 class _Session:
     """Feeds one wizard with what a person and the devices say."""
 
-    def __init__(self, wizard: Wizard, options: HandEyeOptions | AllOptions, stack: ExitStack) -> None:
+    def __init__(self, wizard: Wizard, options: ArmOptions | ToolOptions, stack: ExitStack) -> None:
         self._wizard = wizard
         self._options = options
         self._stack = stack
@@ -76,7 +76,9 @@ class _Session:
             case "picture":
                 self._film(view)
             case "posed picture":
-                self._view(view)
+                self._listen(f"[{view.done} of {view.wanted}] {view.todo}", take=self._take)
+            case "touch":
+                self._listen(f"[{view.done} of {view.wanted}] {view.todo}", take=self._touch)
             case _ if view.command is not None:
                 with console.Stages() as stages, stages.stage(view.todo.removesuffix(".")):
                     self._wizard.handle(Do(view.command))
@@ -106,6 +108,8 @@ class _Session:
     # -- pictures --------------------------------------------------------------------
 
     def _open_camera(self) -> Camera:
+        if isinstance(self._options, ToolOptions):
+            raise ConfigError("A tool is touched with, not looked at.", "Give no camera.")
         if self._camera is None:
             wishes = self._options.device.settings()
             self._camera = self._stack.enter_context(
@@ -117,10 +121,6 @@ class _Session:
         """Take pictures for the lens by themselves, as the board stands still somewhere new."""
         with console.Stages() as stages, stages.stage("Take pictures for the lens", total=view.wanted) as stage:
             film(self._wizard, self._open_camera(), stage)
-
-    def _view(self, view: WizardView) -> None:
-        """Take one view where the person wants it."""
-        self._listen(f"[{view.done} of {view.wanted}] {view.todo}", take=self._take)
 
     def _listen(self, prompt: str, take: Callable[[], None] | None) -> None:
         said = console.ask(f"{prompt} Enter takes it, ? helps." if take is not None else f"{prompt} ? helps.")
@@ -155,6 +155,11 @@ class _Session:
         view = self._wizard.handle(Picture(frame=frame, joints=joints))
         if view.verdict is not None:
             console.say(f"{view.verdict.sentence}{_foretold(view.accuracy)}")
+
+    def _touch(self) -> None:
+        view = self._wizard.handle(Touch(joints=self._joints(self._clock.now())))
+        if view.verdict is not None:
+            console.say(view.verdict.sentence)
 
     def _fresh_frame(self) -> Frame:
         camera = self._open_camera()

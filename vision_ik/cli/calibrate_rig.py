@@ -8,7 +8,7 @@ from pathlib import Path
 from calibration.wizard.work import measured
 from vision_ik.cameras import load_any_intrinsics
 from vision_ik.cli import console
-from vision_ik.cli.calibrate import BoardOptions
+from vision_ik.cli.calibrate import BoardOptions, RigOptions
 from vision_ik.cli.virtual_rig import approach_from_front
 from vision_ik.errors import ConfigError
 from vision_ik.rig import Rig, load_rig
@@ -36,7 +36,7 @@ def existing_rig(folder: Path) -> Rig | None:
     return load_rig(file) if file.exists() else None
 
 
-def rig_and_robot(options: BoardOptions, *, default_robot: str = "") -> tuple[Rig, RobotModel]:
+def rig_and_robot(options: RigOptions, *, default_robot: str = "") -> tuple[Rig, RobotModel]:
     """Return the rig in its folder, or a new one, with what the options say put into it; and its arm.
 
     Args:
@@ -65,7 +65,7 @@ def rig_and_robot(options: BoardOptions, *, default_robot: str = "") -> tuple[Ri
     return rig, load_robot(rig.robot, rig.base, rig.tip)
 
 
-def with_tag_size(rig: Rig, options: BoardOptions) -> Rig:
+def with_tag_size(rig: Rig, options: RigOptions) -> Rig:
     """Return the rig with the size of --size-mm for its tags.
 
     Raises:
@@ -80,7 +80,7 @@ def with_tag_size(rig: Rig, options: BoardOptions) -> Rig:
     return replace(rig, default_tag_size=options.size_mm / 1000.0)
 
 
-def new_rig(options: BoardOptions, robot: str) -> Rig:
+def new_rig(options: RigOptions, robot: str) -> Rig:
     """Return what is known of a rig that is not there yet: its lens, if that lies where it will be."""
     folder = options.rig.parent if options.rig.suffix == ".toml" else options.rig
     lens = folder / "camera.yaml"

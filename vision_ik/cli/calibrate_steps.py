@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _VIEWS = 15
 _MOST_VIEWS = 40
 """Where an accuracy is asked for."""
-_GOES_ON = "Everything taken so far is kept: the same command goes on from there, and --restart begins anew."
+GOES_ON = "Everything taken so far is kept: the same command goes on from there, and --restart begins anew."
 
 
 def calibrate_steps(options: HandEyeOptions | AllOptions) -> int:
@@ -52,7 +52,7 @@ def calibrate_steps(options: HandEyeOptions | AllOptions) -> int:
         VisionIkError: It cannot be done; what was taken is kept.
     """
     if options.undo or options.status:
-        return _stand(options)
+        return stand(options.rig, _goal(options), undo=options.undo, as_json=options.json)
     if options.from_ is not None:
         return _from_files(options, options.from_)
     if options.source.startswith("sim:"):
@@ -64,17 +64,21 @@ def _goal(options: HandEyeOptions | AllOptions) -> Goal:
     return "all" if isinstance(options, AllOptions) else "hand-eye"
 
 
-def _stand(options: HandEyeOptions | AllOptions) -> int:
-    """Say where the calibration stands, after taking back what was done last if that was asked for."""
-    folder = options.rig.parent if options.rig.suffix == ".toml" else options.rig
+def stand(rig: Path, goal: Goal, *, undo: bool, as_json: bool) -> int:
+    """Say where the calibration stands, after taking back what was done last if that was asked for.
+
+    Raises:
+        ConfigError: There is none, or nothing to take back.
+    """
+    folder = rig.parent if rig.suffix == ".toml" else rig
     if not (folder / "calibration").is_dir():
-        raise ConfigError(f"Nobody has calibrated {options.rig} yet.", "Give a source, or --from a folder of views.")
-    with Wizard(options.rig, goal=_goal(options)) as wizard:
-        if options.undo:
+        raise ConfigError(f"Nobody has calibrated {rig} yet.", "Give a source, or --from a folder of views.")
+    with Wizard(rig, goal=goal) as wizard:
+        if undo:
             what = wizard.view.can_undo
             wizard.handle(Do(Command.UNDO))
             console.say(f"Taken back: {what}.")
-        present_steps(wizard.view, as_json=options.json)
+        present_steps(wizard.view, as_json=as_json)
     return EXIT_OK
 
 
@@ -227,7 +231,7 @@ def _opened(
             yield wizard
         except BaseException as error:
             if wizard.state.views:
-                error.add_note(_GOES_ON)
+                error.add_note(GOES_ON)
             raise
 
 
