@@ -19,8 +19,9 @@ from calibration.hand_eye.held_out import Verdicts, judge, middle
 from calibration.hand_eye.joint_fit import JointFit, fit
 from calibration.hand_eye.noise_levels import Variances
 from calibration.hand_eye.terms import NO_TERMS, Term, TermStack
-from calibration.systematics.selection import Case, select
+from calibration.systematics.selection import select
 from calibration.systematics.sentences import systematics
+from calibration.systematics.standing_out import Case
 from calibration.systematics.systematic import Systematic
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
@@ -135,18 +136,19 @@ class Problem:
         Args:
             settled: The fit without them, of views that belong together.
             least_agreeing: Share of the views that must agree.
-
-        Raises:
-            CalibrationError: Too little motion or no agreement among the views.
         """
         if not self.asked or settled.used.sum() < _FEWEST_TO_JUDGE:
             return self._with_counted(settled)
-        reached, verdicts, used, terms, found = self._ask(
-            settled.reached, settled.verdicts, settled.used, settled.usable, least_agreeing
-        )
         warnings = settled.warnings
-        if (used != settled.used).any():
-            warnings = tuple(checks.check_motion(self.flanges[used]))
+        try:
+            reached, verdicts, used, terms, found = self._ask(
+                settled.reached, settled.verdicts, settled.used, settled.usable, least_agreeing
+            )
+            if (used != settled.used).any():
+                warnings = tuple(checks.check_motion(self.flanges[used]))
+        except (CalibrationError, np.linalg.LinAlgError):
+            # What stands without them stands: a further unknown must not spoil it.
+            return self._with_counted(settled)
         asked = replace(
             settled,
             reached=reached,

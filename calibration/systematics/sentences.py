@@ -14,7 +14,8 @@ from calibration.hand_eye.terms import Term
 from calibration.systematics.board_scale import BoardScale
 from calibration.systematics.flatness import BoardBend
 from calibration.systematics.lens import LensRefinement
-from calibration.systematics.selection import Case, Selection, Tested, together
+from calibration.systematics.selection import Selection
+from calibration.systematics.standing_out import Case, Tested, together
 from calibration.systematics.systematic import Systematic
 from calibration.systematics.time_offset import RecordedTimeOffset, TimeOffset
 from vision_ik.types import Floats
