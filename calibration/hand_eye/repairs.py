@@ -6,7 +6,7 @@ A repair stands only if the view then agrees with all others at the noise found 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from calibration import batch
 from calibration.hand_eye.agreement import Problem, Settled
 from calibration.hand_eye.causes import Case, Cause, Explanation, Remark, symmetries
-from calibration.hand_eye.causes_moved import Displacement, find_displacements, moved_term
+from calibration.hand_eye.causes_moved import Displacement, find_displacements
 from calibration.hand_eye.causes_scoring import Calibrated
 from calibration.hand_eye.causes_set import SetFault, find_set_fault
 from calibration.hand_eye.causes_views import explain_views
@@ -22,14 +22,12 @@ from calibration.hand_eye.chain import ChainState, camera_board
 from calibration.hand_eye.evidence import Corners
 from calibration.hand_eye.held_out import nearest
 from calibration.hand_eye.outcome import outcome
-from calibration.hand_eye.terms import TermStack
+from calibration.hand_eye.repairs_made import Mended, mend, paired, reason_of
 from calibration.hand_eye.values import HandEyeResult
 from vision_ik.errors import CalibrationError
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
 
-_FEWEST_MOVED = 3
-"""Views that must share a displacement before they are fitted with it: six unknowns eat one view."""
 _LEAST_HOLD = 0.25
 """Share of the views that must agree for the others to be explained by them ..."""
 _FEWEST_HOLD = 5
@@ -42,26 +40,10 @@ _DOUBTED = (4e-3, float(np.deg2rad(0.8)))
 """[m], [rad] Noise of the arm from which the set as a whole is doubted ..."""
 _FEW = 0.75
 """... or share of views that agree below which it is."""
-_POSE_GONE = Remark(cause=Cause.UNEXPLAINED, reason="its own belongs with another picture")
 _NO_AGREEMENT = {"agreeing", "arm_noise", "median_distance"}
 """Facts of the refusals that a fault of the set may explain."""
 _FLIPPED = float(np.deg2rad(5.0))
 """Angle between two tilts of a board from which taking the second is worth a word."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Solved:
-    """A problem, mended or not, and its fit."""
-
-    problem: Problem
-    pictures: NDArray[np.int_]
-    """(N,) which picture is paired with each pose."""
-    excluded: dict[int, Remark]
-    """Views that take no part; by place of the pose, as all else."""
-    repaired: dict[int, Remark]
-    settled: Settled
-    fault: str = ""
-    """What was wrong with all views together, and what was done about it."""
 
 
 def solve_with_reasons(
@@ -81,7 +63,7 @@ def solve_with_reasons(
     return _told(_solved(problem, excluded, speeds), speeds)
 
 
-def _solved(problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None]) -> _Solved:
+def _solved(problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None]) -> Mended:
     """Return the fit of the views as they are, mended, or paired anew as a whole.
 
     Raises:
@@ -104,32 +86,32 @@ def _solved(problem: Problem, excluded: dict[int, Remark], twists: list[Floats |
 
 
 def _better_paired(
-    problem: Problem, excluded: dict[int, Remark], fault: SetFault, solved: _Solved, *, noisy: bool
-) -> _Solved:
+    problem: Problem, excluded: dict[int, Remark], fault: SetFault, solved: Mended, *, noisy: bool
+) -> Mended:
     """Return the fit of views paired anew if it is the better one: more of them, or less noise of the arm.
 
     Raises:
         CalibrationError: The fault, where the fit of the views as they are is ``noisy`` and nothing else is at hand.
     """
     try:
-        paired = _without_fault(problem, excluded, fault)
+        anew = _without_fault(problem, excluded, fault)
     except CalibrationError:
         if noisy:
             raise
         return solved  # most views agree well: what a few of them look like may be chance
-    before, after = solved.settled.reached.variances, paired.settled.reached.variances
+    before, after = solved.settled.reached.variances, anew.settled.reached.variances
     quieter = after.translation < before.translation and after.rotation < before.rotation
-    more = paired.settled.used.sum() > solved.settled.used.sum() and after.translation < _WORSE**2 * before.translation
-    return paired if (quieter if noisy else more) else solved
+    more = anew.settled.used.sum() > solved.settled.used.sum() and after.translation < _WORSE**2 * before.translation
+    return anew if (quieter if noisy else more) else solved
 
 
-def _told(solved: _Solved, twists: list[Floats | None]) -> HandEyeResult:
+def _told(solved: Mended, twists: list[Floats | None]) -> HandEyeResult:
     """Look for systematic errors in views that belong together by now, and say what is to be said of each."""
     problem, settled = solved.problem, solved.problem.ask(solved.settled)
     explained: dict[int, Explanation] = {}
     if (settled.usable & ~settled.used).any():
         explained = {} if settled.used.all() else _explained(_case(problem, settled, twists), settled)[0]
-    remarks = _flips(problem, settled) | {i: _reason(e) for i, e in explained.items()} | solved.excluded
+    remarks = _flips(problem, settled) | {i: reason_of(e) for i, e in explained.items()} | solved.excluded
     for i, remark in solved.repaired.items():
         if settled.used[i]:
             remarks[i] = remark
@@ -141,7 +123,7 @@ def _told(solved: _Solved, twists: list[Floats | None]) -> HandEyeResult:
 
 def _rescued(
     problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], refusal: CalibrationError
-) -> _Solved:
+) -> Mended:
     """Look for a fault of the set, then for a few views that agree and explain the others.
 
     Raises:
@@ -167,7 +149,7 @@ def _set_fault(problem: Problem, excluded: dict[int, Remark]) -> SetFault | None
     return find_set_fault(problem.flanges, boards, problem.mount, np.random.default_rng(len(boards)))
 
 
-def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFault) -> _Solved:
+def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFault) -> Mended:
     """Solve with pictures and poses paired anew.
 
     Raises:
@@ -180,9 +162,9 @@ def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFaul
     without = {int(j): alone for j in np.flatnonzero(pictures < 0)}
     pictures[pictures < 0] = np.setdiff1d(np.arange(len(pictures)), pictures)
     without |= {j: excluded[i] for j, i in enumerate(pictures.tolist()) if i in excluded}
-    paired = _paired(problem, pictures)
+    anew = paired(problem, pictures)
     try:
-        settled = paired.settle(without)
+        settled = anew.settle(without)
     except CalibrationError as error:
         raise fault.error from error
     repaired = {
@@ -190,8 +172,8 @@ def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFaul
         for j, i in enumerate(pictures.tolist())
         if i != j and j not in without
     }
-    return _Solved(
-        problem=paired,
+    return Mended(
+        problem=anew,
         pictures=pictures,
         excluded=without,
         repaired=repaired,
@@ -202,15 +184,15 @@ def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFaul
 
 def _with_repairs(
     problem: Problem, excluded: dict[int, Remark], twists: list[Floats | None], settled: Settled
-) -> _Solved:
+) -> Mended:
     """Explain and mend the views that ``settled`` leaves out; return the better fit."""
-    unchanged = _Solved(
+    unchanged = Mended(
         problem=problem, pictures=np.arange(len(problem.names)), excluded=excluded, repaired={}, settled=settled
     )
     if not (settled.usable & ~settled.used).any():
         return unchanged
     case = _case(problem, settled, twists)
-    mended = _mend(problem, settled, case, *_explained(case, settled), excluded)
+    mended = mend(problem, settled, case, *_explained(case, settled), excluded)
     if mended is None:
         return unchanged
     try:
@@ -248,10 +230,6 @@ def _explained(case: Case, settled: Settled) -> tuple[dict[int, Explanation], li
     return explained, displaced
 
 
-def _reason(explanation: Explanation) -> Remark:
-    return Remark(cause=explanation.cause, reason=explanation.sentence, contradicts=True)
-
-
 def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Case:
     """Return what is known of the views that a fit left out."""
     reached = settled.reached
@@ -285,70 +263,6 @@ def _case(problem: Problem, settled: Settled, twists: list[Floats | None]) -> Ca
         accused=accused,
         names=problem.names,
     )
-
-
-def _mend(
-    problem: Problem,
-    settled: Settled,
-    case: Case,
-    explained: dict[int, Explanation],
-    displaced: list[Displacement],
-    excluded: dict[int, Remark],
-) -> _Solved | None:
-    """Return the problem with all repairs made that the explanations offer, not yet fitted; None without any."""
-    repairs = {i: e.repair for i, e in explained.items() if e.repair is not None}
-    displaced = [found for found in displaced if len(found.views) >= _FEWEST_MOVED]
-    if not repairs and not displaced:
-        return None
-    pictures = np.arange(case.count)
-    partners = {i: repair.partner for i, repair in repairs.items() if repair.partner is not None}
-    homeless = [p for p in partners.values() if p not in partners]
-    empty = [i for i in partners if i not in partners.values()]
-    for i, j in partners.items():
-        pictures[j] = i
-    # A picture whose pose went to another one stands at a pose that is left over, and takes no part.
-    without: dict[int, Remark] = dict(excluded)
-    for i, j in zip(homeless, empty, strict=True):
-        pictures[j] = i
-        reason = _reason(explained[i]) if i in explained else _POSE_GONE
-        without[j] = replace(reason, contradicts=False, reason=f"has no pose left ({reason.reason})")
-    repaired = {
-        partners.get(i, i): Remark(cause=explained[i].cause, repair=repair.words) for i, repair in repairs.items()
-    }
-    turned = _turned(problem, {i: r.turn for i, r in repairs.items() if r.turn is not None})
-    mended = _paired(turned, pictures)
-    for found in displaced:
-        mended = replace(mended, terms=TermStack([*mended.terms.terms, moved_term(case, found)]))
-        words = f"fitted with six more unknowns ({found.sentence(case)})"
-        if found.cause is Cause.CAMERA_MOVED and found.lasts(case):
-            words = f"{words}, the camera taken where it sat last"
-        repaired |= {i: Remark(cause=found.cause, repair=words) for i in found.views}
-    return _Solved(problem=mended, pictures=pictures, excluded=without, repaired=repaired, settled=settled)
-
-
-def _paired(problem: Problem, pictures: NDArray[np.int_]) -> Problem:
-    """Return the problem with picture ``pictures[j]`` at pose j."""
-    if np.array_equal(pictures, np.arange(len(pictures))):
-        return problem
-    return replace(
-        problem,
-        names=[problem.names[i] for i in pictures],
-        evidence=problem.evidence.take(pictures),
-        candidates=problem.candidates[pictures],
-    )
-
-
-def _turned(problem: Problem, turns: dict[int, Floats]) -> Problem:
-    """Return the problem with the corners of some views counted from elsewhere."""
-    evidence = problem.evidence
-    if not turns or not isinstance(evidence, Corners):
-        return problem
-    points, candidates = evidence.points_board.copy(), problem.candidates.copy()
-    for i, G in turns.items():
-        own = evidence.view == i
-        points[own] = points[own] @ G[:3, :3].T + G[:3, 3]
-        candidates[i] = candidates[i] @ np.linalg.inv(G)
-    return replace(problem, evidence=evidence.changed(points_board=points), candidates=candidates)
 
 
 def _flips(problem: Problem, settled: Settled) -> dict[int, Remark]:
