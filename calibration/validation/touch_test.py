@@ -33,6 +33,8 @@ _LIMIT_MARGIN = 0.05
 _LARGEST_JUMP = 1.0
 """[rad] Of a joint between hovering and standing above the point: more is another branch of the arm."""
 _LEAST = 3
+_MOST_TRIED = 40
+"""Points of the board, far apart ones first."""
 _CHANCE = 0.01
 
 
@@ -148,6 +150,7 @@ def plan_touch_test(
     pose, standoff = as_transform(T_base_board), 1e-3 * standoff_mm
     clearance = Clearance(robot=solver.robot, floor=floor)
     where = _spread(np.unique(np.round(np.concatenate([board_points(board), outline(board)]), 9), axis=0))
+    where = where[np.linalg.norm(pose.apply(where), axis=1) < _reach_of(solver)][:_MOST_TRIED]
     points: list[TouchPoint] = []
     q = np.asarray(q_start, dtype=np.float64)
     for p_board in where:
@@ -170,7 +173,7 @@ def plan_touch_test(
             break
     if len(points) < _LEAST:
         raise CalibrationError(
-            f"The tip can reach {len(points)} of {len(where)} points of the board without touching anything else.",
+            f"The tip can reach only {len(points)} points of the board without touching anything else.",
             "Lay the board flat, half an arm's length before the base.",
             reached=len(points),
         )
@@ -229,6 +232,14 @@ def _reach(
         if _clear_way(clearance, q, above.q[i], down.q):
             return Transform(low[i]), above.q[i].copy(), np.array(down.q)
     return None
+
+
+def _reach_of(solver: HybridSolver) -> float:
+    """Return a distance [m] from the base that the tip cannot exceed."""
+    robot = solver.robot
+    slides = float(np.sum(np.abs(np.stack([robot.sample_lower, robot.sample_upper])).max(axis=0)[robot.prismatic]))
+    links = float(np.linalg.norm(robot.fixed[:, :3, 3], axis=1).sum())
+    return links + slides + float(np.linalg.norm(solver.T_flange_tool.translation))
 
 
 def _clear_way(clearance: Clearance, q: Floats, above: Floats, low: Floats) -> bool:
