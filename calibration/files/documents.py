@@ -30,13 +30,17 @@ ROUNDED = 1e-3
 _QUATERNION = ("qx", "qy", "qz", "qw")
 
 
-def load_document(file: Path) -> Document:
-    """Return what a file holds, by its suffix; None where it is nothing that can be read.
+def load_document(file: Path, kind: str = "") -> Document:
+    """Return what a file holds; None where it is nothing that can be read.
+
+    Args:
+        file: It.
+        kind: The suffix that it is read as; by default its own.
 
     Raises:
         ConfigError: The file is missing or cannot be read, or its content is not what its suffix says.
     """
-    suffix = file.suffix.lower()
+    suffix = kind or file.suffix.lower()
     if suffix not in (".json", ".yaml", ".yml", ".samples", ".txt", ".csv"):
         return None
     try:

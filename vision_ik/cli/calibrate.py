@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vision_ik.cli.calibrate_export import ExportOptions, ImportOptions, run_exchange
 from vision_ik.cli.device_options import DeviceOptions
 from vision_ik.errors import ConfigError
 
@@ -207,11 +208,15 @@ COMMANDS = {
     "hand-eye": HandEyeOptions,
     "tool": ToolOptions,
     "all": AllOptions,
+    "export": ExportOptions,
+    "import": ImportOptions,
 }
 
 
-def run(options: CameraOptions | HandEyeOptions | ToolOptions | AllOptions) -> int:
+def run(options: CameraOptions | HandEyeOptions | ToolOptions | AllOptions | ExportOptions | ImportOptions) -> int:
     """Calibrate what was asked for."""
+    if isinstance(options, ExportOptions | ImportOptions):
+        return run_exchange(options)
     if isinstance(options, CameraOptions):
         from vision_ik.cli.calibrate_camera import calibrate_camera
 
