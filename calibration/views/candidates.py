@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,20 +97,22 @@ class Workcell:
     distances: tuple[float, float] | None = None
     """Nearest and farthest distance from camera to board [m]; where it is seen well by default."""
 
-    @property
-    def clearance(self) -> Clearance:
-        """What to keep clear of: table, arm, and the fixed camera."""
+    clearance: Clearance = field(init=False)
+    """What to keep clear of: table, arm, and the fixed camera."""
+
+    def __post_init__(self) -> None:
         to_hand = self.mount == "eye_to_hand"
         unsure = 0.0
         if self.guess_covariance is not None:
             unsure = _SURE * float(np.sqrt(np.trace(self.guess_covariance[:3, :3]) / 3.0))
-        return Clearance(
+        clearance = Clearance(
             robot=self.solver.robot,
             floor=self.floor,
             plate=board_plate(self.T_holder_board, self.board) if to_hand else np.empty((0, 3)),
             obstacle=self.T_mount_camera.translation if to_hand else None,
             obstacle_radius=_OBSTACLE_RADIUS + min(unsure, _OBSTACLE_RADIUS),
         )
+        object.__setattr__(self, "clearance", clearance)
 
     @property
     def band(self) -> tuple[float, float]:
