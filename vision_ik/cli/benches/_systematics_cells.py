@@ -132,16 +132,14 @@ def offset_by_speeds(moving: Moving) -> float:
     steps = (R[:-1].inv() * R[1:]).magnitude() / np.diff(times)
     flipped = steps > 5.0
     middle, speeds = (0.5 * (times[:-1] + times[1:]))[near & ~flipped], steps[near & ~flipped]
-    correlation = np.array([_correlation(moving, middle + tried, speeds) for tried in _KNOWN_OFFSETS])
+    reports = moving.recording.timestamps
+    own = np.linalg.norm(moving.recording.twists(reports)[:, 3:], axis=1)
+    correlation = np.array(
+        [np.corrcoef(np.interp(middle + tried, reports, own), speeds)[0, 1] for tried in _KNOWN_OFFSETS]
+    )
     best = int(np.clip(np.argmax(correlation), 1, len(correlation) - 2))
     left, top, right = correlation[best - 1 : best + 2]
     return float(_KNOWN_OFFSETS[best] + 0.5e-3 * (left - right) / (left - 2.0 * top + right))
-
-
-def _correlation(moving: Moving, times: Floats, speeds: Floats) -> float:
-    inside = moving.recording.covers(times)
-    own = np.linalg.norm(moving.recording.twists(times[inside])[:, 3:], axis=1)
-    return float(np.corrcoef(own, speeds[inside])[0, 1])
 
 
 def told_scale(trial: Trial, share: float) -> list[HandEyeView]:
