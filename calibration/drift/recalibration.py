@@ -171,7 +171,9 @@ def recalibrate(
     X0, Y0 = _start(prior, views, flanges, intrinsics)
     fitted = _fit(prior, corners, flanges, X0, Y0)
     reports = _judge(fitted, corners, names)
-    result = _result(prior, fitted, corners, reports)
+    result = replace(_result(prior, fitted, corners, reports), intrinsics=intrinsics)
+    if isinstance(before, HandEyeResult):
+        result = replace(result, time_offset=before.time_offset)
     twist = (known.T_mount_camera.inv() @ result.T_mount_camera).log()
     after = Accuracy.of(fitted.covariance)
     moved = ArmNoise(translation=float(np.linalg.norm(twist[:3])), rotation=float(np.linalg.norm(twist[3:])))

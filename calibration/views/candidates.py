@@ -11,18 +11,7 @@ from calibration import batch
 from calibration.hand_eye.chain import ChainState, camera_board, derivatives
 from calibration.hand_eye.values import HandEyeResult
 from calibration.views.clearance import Clearance, board_plate
-from calibration.views.sights import (
-    board_points as board_points,
-)
-from calibration.views.sights import (
-    chance_inside,
-    distance_band,
-    near_poses,
-    seen_well,
-)
-from calibration.views.sights import (
-    visible_poses as visible_poses,
-)
+from calibration.views.sights import chance_inside, distance_band, near_poses, seen_well, visible_poses
 from vision_ik.ik import HybridSolver
 from vision_ik.rig import Mount
 from vision_ik.robots import RobotModel

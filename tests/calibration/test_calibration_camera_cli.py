@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.lens.pictures import edge_width
-from calibration.views.candidates import visible_poses
+from calibration.views.sights import visible_poses
 from sim.stress import Conditions, shoot
 from sim.targets import board_texture
 from vision_ik.camera_info import load_intrinsics

@@ -9,7 +9,7 @@ from calibration_stage import BOARD, LENS, detection
 
 from calibration.hand_eye.corners import better_corners, without_misread
 from calibration.lens.projection import project
-from calibration.views.candidates import board_points, visible_poses
+from calibration.views.sights import board_points, visible_poses
 from vision_ik.types import BoardDetection, TagGridBoard
 
 CHESS = len(BOARD.chess_corners)

@@ -9,7 +9,7 @@ from calibration_stage import BOARD, FISHEYE, LENS, detection
 from calibration import calibrate_intrinsics
 from calibration.lens.fit import parameters
 from calibration.lens.projection import project
-from calibration.views.candidates import visible_poses
+from calibration.views.sights import visible_poses
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 

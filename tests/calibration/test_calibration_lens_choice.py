@@ -16,7 +16,7 @@ from calibration.lens.choice import Trial
 from calibration.lens.fit import fit_lens
 from calibration.lens.projection import project
 from calibration.lens.terms import View, lens_of, prepare, settle, start_pose, terms
-from calibration.views.candidates import visible_poses
+from calibration.views.sights import visible_poses
 from vision_ik.errors import CalibrationError
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 from vision_ik.view.lens_plots import label_places

@@ -16,7 +16,7 @@ from calibration.systematics.board_scale import BoardScale
 from calibration.systematics.flatness import BoardBend
 from calibration.systematics.lens import LensRefinement
 from calibration.systematics.time_offset import RecordedTimeOffset, TimeOffset
-from calibration.views.candidates import visible_poses
+from calibration.views.sights import visible_poses
 from vision_ik.errors import CalibrationError
 from vision_ik.types import CameraIntrinsics, Floats
 

@@ -13,7 +13,7 @@ from calibration_stage import BOARD, LENS
 
 from calibration import Observer, Sighting
 from calibration.lens.projection import project
-from calibration.views.candidates import board_points
+from calibration.views.sights import board_points
 from calibration.wizard import Answers, Command, Do, Lens, Step, Wizard, drive
 from vision_ik.errors import ArmError, CalibrationError
 from vision_ik.ik import HybridSolver, load_solver

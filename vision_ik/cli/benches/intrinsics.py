@@ -27,7 +27,7 @@ from calibration.lens.fit import fit_lens
 from calibration.lens.pictures import LensPictures
 from calibration.lens.projection import project
 from calibration.lens.terms import prepare
-from calibration.views.candidates import board_points, visible_poses
+from calibration.views.sights import board_points, visible_poses
 from sim.stress import Conditions, Grey, clutter, shoot
 from sim.targets import board_texture
 from vision_ik.cameras import open_camera
