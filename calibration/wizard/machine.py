@@ -243,7 +243,7 @@ class Wizard(Computing):
         if before != after and before is not None:
             saving.bring_back(self.rig_file, str(self.document.outcomes[before.outcome]["kept"]))
             self.template = load_rig(self.rig_file) if self.rig_file.exists() else self.template
-        self._verdict = None
+        self._verdict, self._hint = None, ""
         self.commit(replace(self.document, at=at))
 
     # -- keeping ---------------------------------------------------------------------

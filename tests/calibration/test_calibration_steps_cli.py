@@ -117,6 +117,18 @@ def test_a_file_is_no_rig(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "is a file, and a rig is a folder" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
+def test_a_simulated_arm_does_everything_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pybullet")
+    words = ["calibrate", "all", "sim:calibration_board", "--auto", "--rig", str(tmp_path), "--json"]
+    assert main([*words, "--tolerance-mm", "3"]) == EXIT_OK
+    said = json.loads(capsys.readouterr().out)
+    assert said["check"]["passed"] is True
+    assert said["hand_eye"]["true_error_mm"] < 4.0 * said["hand_eye"]["sigma_mm"]
+    assert said["camera"]["focal_px"][0] == pytest.approx(601.5, rel=3e-3)
+    assert load_rig(tmp_path).provenance["hand_eye"]["pictures"] == 15
+
+
 def test_a_rig_in_use_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Wizard(tmp_path):
         assert main(_words(folder, tmp_path)) == EXIT_ERROR
