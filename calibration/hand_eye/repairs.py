@@ -36,6 +36,8 @@ _LEAST_MENDED = 0.6
 """Share that must agree in the end where fewer than half did at first."""
 _WORSE = 2.0
 """A repair that raises the arm's noise by more than this explains nothing."""
+_LEAST_NOISE = np.array([1e-4, 1e-4])
+"""[m], [rad] The least noise of an arm that is told apart."""
 _DOUBTED = (4e-3, float(np.deg2rad(0.8)))
 """[m], [rad] Noise of the arm from which the set as a whole is doubted ..."""
 _FEW = 0.75
@@ -204,10 +206,11 @@ def _with_repairs(
 
 def _stands(before: Settled, after: Settled) -> bool:
     """Return whether repairs brought views back that agree as well as the others."""
-    noise = np.sqrt([after.reached.variances.translation, after.reached.variances.rotation])
-    limit = _WORSE * np.sqrt([before.reached.variances.translation, before.reached.variances.rotation])
-    # The least noise that is told apart at all.
-    return bool(after.used.sum() > before.used.sum() and (noise <= np.maximum(limit, (1e-4, 1e-4))).all())
+    levels = [settled.reached.variances for settled in (before, after)]
+    # Few views tell badly how much of the noise is of which kind: both together count.
+    noise = [np.maximum(np.sqrt([v.translation, v.rotation]), _LEAST_NOISE) for v in levels]
+    worse = float(np.sqrt(np.prod(noise[1] / noise[0])))
+    return bool(after.used.sum() > before.used.sum() and worse <= _WORSE)
 
 
 def _explained(case: Case, settled: Settled) -> tuple[dict[int, Explanation], list[Displacement]]:
