@@ -29,6 +29,8 @@ from vision_ik.types import Floats
 
 _OUTLIER_PROBABILITY = 1e-4
 """Chance that a good view is left out by its chi-square."""
+_SPENT = 26
+"""Numbers, of the six that each view gives, spent on mount, holder, the judged view itself and the noise levels."""
 _BLURRED_RATIO = 6.0
 """A view whose corners scatter this many times the median (in sigma) is no good picture of this board."""
 _BLURRED_FLOOR = 0.5
@@ -137,7 +139,7 @@ class Problem:
             settled: The fit without them, of views that belong together.
             least_agreeing: Share of the views that must agree.
         """
-        if not self.asked or settled.used.sum() < _FEWEST_TO_JUDGE:
+        if not self.asked or settled.used.sum() <= _FEWEST_TO_JUDGE:
             return self._with_counted(settled)
         warnings = settled.warnings
         try:
@@ -286,13 +288,14 @@ class Problem:
         """Return which views (N,) do not belong; views nothing can be said about do."""
         if self.free[1]:
             # Levels estimated from few views are uncertain themselves: Fisher's F for the chi-square.
-            limit = 6.0 * float(f.isf(_OUTLIER_PROBABILITY, 6, max(6 * int(used.sum()) - 18, 1)))
+            limit = 6.0 * float(f.isf(_OUTLIER_PROBABILITY, 6, max(6 * int(used.sum()) - _SPENT, 2)))
         else:
             # Given levels may be too small for every view; that is said, not blamed on single views.
             scale = max(1.0, middle(verdicts.chi_square[used]) / float(chi2.median(6)))
             limit = scale * float(chi2.isf(_OUTLIER_PROBABILITY, 6))
         if used.sum() < _FEWEST_TO_JUDGE:
-            return ~used
+            # Noise found in so few views may be far too small: only gross errors stay out.
+            return ~used & (verdicts.chi_square > limit)
         return (verdicts.chi_square > limit) | (verdicts.scatter > _sharp(verdicts, used))
 
     def _check_agreement(self, used: NDArray[np.bool_], usable: NDArray[np.bool_], least: float) -> None:
