@@ -76,14 +76,14 @@ class _Session:
             case "picture":
                 self._film(view)
             case "posed picture":
-                self._listen(f"[{view.done} of {view.wanted}] {view.todo}", take=self._take)
+                self._listen(view, take=self._take)
             case "touch":
-                self._listen(f"[{view.done} of {view.wanted}] {view.todo}", take=self._touch)
+                self._listen(view, take=self._touch)
             case _ if view.command is not None:
                 with console.Stages() as stages, stages.stage(view.todo.removesuffix(".")):
                     self._wizard.handle(Do(view.command))
             case _:
-                self._listen(view.todo, take=None)
+                self._listen(view, take=None)
 
     # -- questions -------------------------------------------------------------------
 
@@ -122,8 +122,10 @@ class _Session:
         with console.Stages() as stages, stages.stage("Take pictures for the lens", total=view.wanted) as stage:
             film(self._wizard, self._open_camera(), stage)
 
-    def _listen(self, prompt: str, take: Callable[[], None] | None) -> None:
-        said = console.ask(f"{prompt} Enter takes it, ? helps." if take is not None else f"{prompt} ? helps.")
+    def _listen(self, view: WizardView, take: Callable[[], None] | None) -> None:
+        """Say what to do next, and do what the person types."""
+        console.say(view.todo, style="cyan")
+        said = console.ask(f"[{view.done} of {view.wanted}] Enter takes it, ? helps" if take is not None else "? helps")
         verb, _, subject = said.partition(" ")
         try:
             match verb:
