@@ -47,12 +47,12 @@ def sighting(tag_id: int, time: float, T_camera_tag: Transform, noise: Floats) -
 def watch(
     monitor: DriftMonitor, seconds: float, look: Look, rng: np.random.Generator, *, lasting: float = 0.0
 ) -> DriftStatus:
-    """Feed what is seen at 10 Hz, with noise of which the share ``lasting`` stays for about five seconds."""
+    """Feed what is seen at 10 Hz, with noise of which the share ``lasting`` stays for some twenty seconds."""
     slow = np.zeros((len(PLACES), 6))
     status = monitor.status
     for step in range(round(seconds * 10)):
         time = step / 10
-        slow = 0.98 * slow + np.sqrt(1 - 0.98**2) * rng.normal(size=slow.shape)
+        slow = 0.995 * slow + np.sqrt(1 - 0.995**2) * rng.normal(size=slow.shape)
         status = monitor.update(
             time,
             [sighting(i, time, T, SIGMA * (rng.normal(size=6) + lasting * slow[i])) for i, T in enumerate(look(time))],
@@ -70,10 +70,10 @@ def make(count: int = 3) -> DriftMonitor:
 
 
 def test_noise_that_lasts_for_seconds_raises_no_alarm(rng: np.random.Generator) -> None:
-    status = watch(make(), 180.0, moved_camera(NOWHERE, np.inf), rng, lasting=0.5)
-    assert status.state is DriftState.OK
-    assert status.level < 0.8
-    assert "where they were" in status.sentence
+    for _ in range(4):
+        status = watch(make(), 150.0, moved_camera(NOWHERE, np.inf), rng, lasting=0.5)
+        assert status.state is DriftState.OK
+        assert "where they were" in status.sentence
 
 
 @pytest.mark.parametrize("shift", [[2e-3, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, np.deg2rad(0.3)]])
@@ -125,9 +125,9 @@ def test_misread_frames_and_mirrored_poses_are_no_shift(rng: np.random.Generator
     for step in range(600):
         time = step / 10
         seen = sighting(0, time, PLACES[0], SIGMA * rng.normal(size=6))
-        if step % 5 == 0:
+        if step > 300 and step % 5 == 0:
             seen = sighting(0, time, PLACES[0], np.array([0.05, 0, 0, 0, 0, 0]))
-        elif step > 10 and step % 5 == 1:
+        elif step > 300 and step % 5 < 4:
             seen = PoseEstimate(
                 tag_id=0,
                 timestamp=time,
@@ -175,6 +175,8 @@ def test_an_arm_that_stands_still_counts_once_however_long(mount: Mount, rng: np
         true = X @ T_camera_tag @ Y.inv()
         true = true if mount == "eye_to_hand" else true.inv()
         error = np.repeat([arm.translation, arm.rotation], 3) * rng.normal(size=6)
+        if posture == 59:
+            error[:3] = 8.0 * arm.translation  # one posture in which it is far off, for long
         for _ in range(200 if posture == 59 else 10):
             time += 0.1
             status = monitor.update(

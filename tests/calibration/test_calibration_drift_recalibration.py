@@ -87,6 +87,14 @@ def test_what_the_monitor_saw_narrows_it_down() -> None:
     assert told.sigma_after.translation < untold.sigma_after.translation
 
 
+def test_a_camera_that_is_said_not_to_have_moved_stays_where_it_was() -> None:
+    stage, old = before("eye_to_hand", 0)
+    nowhere = ArmNoise(translation=1e-7, rotation=1e-7)
+    sure = replace(old, joint_covariance=1e-4 * old.joint_covariance)
+    done = recalibrate(sure, stage.views[:3], intrinsics=LENS, may_have_moved=nowhere)
+    assert done.result.T_mount_camera.distance_to(old.T_mount_camera)[0] < 2e-5
+
+
 def test_a_board_that_moved_too_is_found_out() -> None:
     stage, old = before("eye_to_hand", 1)
     elsewhere = stage.T_holder_board @ Transform.exp([0.01, 0.0, 0.0, 0.0, 0.05, 0.0])
