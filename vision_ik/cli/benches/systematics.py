@@ -172,7 +172,8 @@ def _cells(trials: int) -> list[Figure | Table]:
             alarms, seconds, harm = alarms + cell.alarms, max(seconds, cell.seconds), max(harm, cell.ratio)
     for name, (wanted, spoil, lens) in off.items():
         tell(name)
-        rows.append((name, *_Cell("cobot", wanted, spoil, lens, CALIBRATED, trials).row))
+        given = CALIBRATED if wanted == "lens" else LENS
+        rows.append((name, *_Cell("cobot", wanted, spoil, lens, given, trials).row))
     share = alarms / (trials * len(told) * len(ARMS))
     note = f"{trials} trials a cell, 20 views, both mounts in turn"
     return [
