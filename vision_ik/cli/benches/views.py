@@ -152,7 +152,7 @@ def _compare(solver: HybridSolver, mount: Mount, seeds: int) -> tuple[Floats, in
 
 def _until(level: Level) -> Table:
     """Return how many views it takes until the calibration itself says that an accuracy is reached."""
-    seeds = level.pick(quick=1, normal=12, full=50)
+    seeds = level.pick(quick=1, normal=6, full=50)
     solver = load_solver("panda")
     rows: list[tuple[str | float, ...]] = []
     for arm, wanted in (("cobot", 1.0), ("cobot", 0.5), ("hobby", 2.0)):
