@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
-from scipy.stats import chi2
 
 from calibration import HandEyeResult, batch, calibrate_hand_eye, calibrate_hand_eye_poses, calibrate_intrinsics
 from calibration.hand_eye.board_pose import all_board_poses
@@ -34,6 +33,7 @@ from vision_ik.cli.benches._hand_eye_cells import (
     seen,
     sights,
 )
+from vision_ik.cli.benches._hand_eye_outcome import FAILED, Outcome, words
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.types import CameraIntrinsics, Floats
@@ -43,74 +43,13 @@ TITLE = "Hand-eye calibration: error against the least possible, and whether the
 _COUNTS = (5, 10, 20, 50)
 _ARMS = ("industrial", "cobot", "hobby")
 _AT_MOST, _AT_MOST_FEW, _AT_MOST_SPOILT = 1.15, 1.5, 1.2
-_FAILED = 5.0
 _COVERED = (90.0, 98.0)
-_INSIDE = float(chi2.ppf(0.95, 6))
 _SMALL_TURNS = {"eye_in_hand": 3.4, "eye_to_hand": 2.2}
 _TAG = {"eye_in_hand": 1.3, "eye_to_hand": 0.9}
 _SOLVE_S = 0.15
 _PEER_TRIALS = 100
 """OpenCV's seven methods see the first so many trials of each cell."""
 _SHOWN = ("Shah", "Tsai", "Park", "Daniilidis")
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What came out of the trials of one cell."""
-
-    cell: Cell
-    bound: list[float] = field(default_factory=list[float])
-    """[m] of each trial."""
-    ours: list[float] = field(default_factory=list[float])
-    """[m]; NaN where refused."""
-    inside: list[bool] = field(default_factory=list[bool])
-    """Whether the truth was within the stated 95 % region of position and orientation."""
-    warned: int = 0
-    peers: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-
-    def add(self, trial: Trial, result: HandEyeResult | None, peers: dict[str, float]) -> None:
-        """Count a trial."""
-        self.bound.append(trial.bound_m)
-        for name, error in peers.items():
-            self.peers.setdefault(name, []).append(error)
-        if result is None:
-            self.ours.append(float("nan"))
-            self.inside.append(False)
-            return
-        self.ours.append(trial.error(result.T_mount_camera)[0])
-        twist = (result.T_mount_camera.inv() @ trial.T_mount_camera).log()
-        self.inside.append(float(twist @ np.linalg.solve(result.covariance, twist)) < _INSIDE)
-        self.warned += bool(result.warnings)
-
-    @property
-    def bound_mm(self) -> float:
-        return 1e3 * _rms(self.bound)
-
-    @property
-    def ours_mm(self) -> float:
-        """Root mean square; infinite where one was refused."""
-        return 1e3 * _rms(self.ours) if np.isfinite(self.ours).all() else float("inf")
-
-    @property
-    def ratio(self) -> float:
-        return self.ours_mm / self.bound_mm
-
-    @property
-    def covered(self) -> float:
-        """Share of trials with the truth within the stated region [%]."""
-        return 100.0 * float(np.mean(self.inside))
-
-    def failures(self, errors: Sequence[float]) -> float:
-        """Return the share that is refused or off by too much [%]."""
-        return 100.0 * float(np.mean(~(np.array(errors) <= _FAILED * np.array(self.bound[: len(errors)]))))
-
-    def peer_mm(self, name: str) -> float:
-        """Return the root mean square error; NaN where this OpenCV has no such method."""
-        return 1e3 * _rms(self.peers[name]) if name in self.peers else float("nan")
-
-    def best_peer(self) -> tuple[str, float]:
-        """Return the closed form with the least root mean square error [mm]."""
-        return min(((name, self.peer_mm(name)) for name in self.peers), key=lambda peer: peer[1], default=("", np.nan))
 
 
 def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
@@ -136,20 +75,20 @@ def run(*, level: Level = Level.NORMAL) -> list[Figure | Table]:
     ]
 
 
-def _clean(trials: int, counts: Iterable[int]) -> list[_Outcome]:
+def _clean(trials: int, counts: Iterable[int]) -> list[Outcome]:
     return _measure([Cell(mount=m, arm=arm, views=n) for m in MOUNTS for arm in _ARMS for n in counts], trials)
 
 
-def _spoilt(trials: int, kinds: Iterable[tuple[int, float]]) -> list[_Outcome]:
+def _spoilt(trials: int, kinds: Iterable[tuple[int, float]]) -> list[Outcome]:
     return _measure([Cell(mount=m, views=n, outliers=share) for n, share in kinds for m in MOUNTS], trials)
 
 
-def _measure(cells: Sequence[Cell], trials: int) -> list[_Outcome]:
+def _measure(cells: Sequence[Cell], trials: int) -> list[Outcome]:
     peers = opencv_methods()
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     for cell in cells:
         tell(f"{cell.mount}, {cell.arm}, {cell.views} views")
-        outcome = _Outcome(cell)
+        outcome = Outcome(cell)
         for seed in range(trials):
             trial = draw(cell, seed)
             outcome.add(trial, _ours(trial), _theirs(trial, peers) if seed < _PEER_TRIALS else {})
@@ -169,14 +108,14 @@ def _theirs(trial: Trial, peers: dict[str, Peer]) -> dict[str, float]:
     return {name: trial.error(method(arms, boards))[0] for name, method in peers.items()}
 
 
-def _headline(clean: Sequence[_Outcome]) -> list[Figure]:
+def _headline(clean: Sequence[Outcome]) -> list[Figure]:
     figures: list[Figure] = []
     for outcome in clean:
         if outcome.cell.arm == "cobot" and outcome.cell.views == 20:
             theirs = ", ".join(f"{name} {outcome.peer_mm(name):.2f}" for name in _SHOWN if name in outcome.peers)
             figures.append(
                 Figure(
-                    name=f"camera's position, {_words(outcome.cell.mount)}, cobot, 20 views",
+                    name=f"camera's position, {words(outcome.cell.mount)}, cobot, 20 views",
                     value=outcome.ours_mm,
                     unit="mm",
                     target=f"at most {_AT_MOST} times the bound",
@@ -187,7 +126,7 @@ def _headline(clean: Sequence[_Outcome]) -> list[Figure]:
     return figures
 
 
-def _against_bound(clean: Sequence[_Outcome]) -> list[Figure]:
+def _against_bound(clean: Sequence[Outcome]) -> list[Figure]:
     figures: list[Figure] = []
     for few, limit in ((False, _AT_MOST), (True, _AT_MOST_FEW)):
         worst = max((o for o in clean if (o.cell.views == 5) is few), key=lambda outcome: outcome.ratio)
@@ -197,7 +136,7 @@ def _against_bound(clean: Sequence[_Outcome]) -> list[Figure]:
                 value=worst.ratio,
                 target=f"at most {limit}",
                 met=worst.ratio <= limit,
-                note=f"{_words(worst.cell.mount)}, {worst.cell.arm}, {worst.cell.views} views; "
+                note=f"{words(worst.cell.mount)}, {worst.cell.arm}, {worst.cell.views} views; "
                 f"{len(worst.ours)} trials tell it to {50.0 / np.sqrt(len(worst.ours)):.0f} %",
             )
         )
@@ -205,20 +144,20 @@ def _against_bound(clean: Sequence[_Outcome]) -> list[Figure]:
     if hobby:
         worst = max(hobby, key=lambda outcome: outcome.ours_mm / outcome.best_peer()[1])
         name, theirs = worst.best_peer()
-        words = f"{_words(worst.cell.mount)}, {worst.cell.views} views"
+        place = f"{words(worst.cell.mount)}, {worst.cell.views} views"
         figures.append(
             Figure(
                 name="error over that of the best closed form, hobby arm, worst cell",
                 value=worst.ours_mm / theirs,
                 target="at most 1",
                 met=worst.ours_mm <= theirs,
-                note=f"{words}: {worst.ours_mm:.2f} mm, {name} {theirs:.2f}",
+                note=f"{place}: {worst.ours_mm:.2f} mm, {name} {theirs:.2f}",
             )
         )
     return figures
 
 
-def _spoilt_figures(spoilt: Sequence[_Outcome]) -> list[Figure]:
+def _spoilt_figures(spoilt: Sequence[Outcome]) -> list[Figure]:
     failed = sum(outcome.failures(outcome.ours) * len(outcome.ours) for outcome in spoilt) / 100.0
     count = sum(len(outcome.ours) for outcome in spoilt)
     worst = max(spoilt, key=lambda outcome: outcome.ratio)
@@ -228,20 +167,20 @@ def _spoilt_figures(spoilt: Sequence[_Outcome]) -> list[Figure]:
             value=round(failed),
             target="0",
             met=failed < 0.5,
-            note=f"of {count} trials; off by more than {_FAILED:.0f} times the bound, or refused",
+            note=f"of {count} trials; off by more than {FAILED:.0f} times the bound, or refused",
         ),
         Figure(
             name="error over bound of the good views alone, worst cell with bad views",
             value=worst.ratio,
             target=f"at most {_AT_MOST_SPOILT}",
             met=worst.ratio <= _AT_MOST_SPOILT,
-            note=f"{_words(worst.cell.mount)}, {worst.cell.views} views, {worst.cell.outliers:.0%} bad; "
+            note=f"{words(worst.cell.mount)}, {worst.cell.views} views, {worst.cell.outliers:.0%} bad; "
             "below 1 where bad views were mended",
         ),
     ]
 
 
-def _hard_figures(hard: dict[str, list[_Outcome]]) -> list[Figure]:
+def _hard_figures(hard: dict[str, list[Outcome]]) -> list[Figure]:
     figures: list[Figure] = []
     for kind, outcomes in hard.items():
         for outcome in outcomes:
@@ -250,11 +189,11 @@ def _hard_figures(hard: dict[str, list[_Outcome]]) -> list[Figure]:
             median = 1e3 * float(np.median(outcome.ours))
             warned = outcome.warned == len(outcome.ours)
             name, theirs = outcome.best_peer()
-            words = "turns of 8 deg at most, 10 views" if small else "one tag of 50 mm, 20 views"
+            looked = "turns of 8 deg at most, 10 views" if small else "one tag of 50 mm, 20 views"
             said = f"warned in {outcome.warned} of {len(outcome.ours)}; " if small else ""
             figures.append(
                 Figure(
-                    name=f"camera's position, {_words(mount)}, cobot, {words}, median",
+                    name=f"camera's position, {words(mount)}, cobot, {looked}, median",
                     value=median,
                     unit="mm",
                     target=f"at most {limit}" + (", with a warning" if small else ""),
@@ -266,7 +205,7 @@ def _hard_figures(hard: dict[str, list[_Outcome]]) -> list[Figure]:
     return figures
 
 
-def _coverage(clean: Sequence[_Outcome], unsure: Sequence[_Outcome]) -> list[Figure]:
+def _coverage(clean: Sequence[Outcome], unsure: Sequence[Outcome]) -> list[Figure]:
     low, high = _COVERED
     figures: list[Figure] = []
     for name, outcomes in (("all clean cells", clean), ("lens known from 8 views alone", unsure)):
@@ -286,7 +225,7 @@ def _coverage(clean: Sequence[_Outcome], unsure: Sequence[_Outcome]) -> list[Fig
     return figures
 
 
-def _unsure_lens(trials: int) -> list[_Outcome]:
+def _unsure_lens(trials: int) -> list[Outcome]:
     """Return calibrations with a lens that is off by what a calibration of it from 8 views leaves unsure."""
     tell("lens known from 8 views")
     rng = np.random.default_rng(0)
@@ -299,9 +238,9 @@ def _unsure_lens(trials: int) -> list[_Outcome]:
     known = np.zeros((count, count))
     known[:4, :4] = covariance[:4, :4]
     root = np.linalg.cholesky(known[:4, :4])
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     for mount in MOUNTS:
-        outcome = _Outcome(Cell(mount=mount))
+        outcome = Outcome(Cell(mount=mount))
         for seed in range(trials):
             fx, fy, cx, cy = root @ np.random.default_rng((seed, 8)).normal(size=4)
             lens = replace(LENS, K=LENS.K + np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 0.0]]), covariance=known)
@@ -329,14 +268,14 @@ def _solve_time(trials: int) -> Figure:
     )
 
 
-def _clean_table(clean: Sequence[_Outcome]) -> Table:
+def _clean_table(clean: Sequence[Outcome]) -> Table:
     rows: list[tuple[str | float, ...]] = []
     for outcome in clean:
         cell, (_, best) = outcome.cell, outcome.best_peer()
         theirs = [outcome.peer_mm(name) for name in _SHOWN]
         rows.append(
             (
-                _words(cell.mount),
+                words(cell.mount),
                 cell.arm,
                 cell.views,
                 outcome.bound_mm,
@@ -358,14 +297,14 @@ def _clean_table(clean: Sequence[_Outcome]) -> Table:
     )
 
 
-def _spoilt_table(spoilt: Sequence[_Outcome]) -> Table:
+def _spoilt_table(spoilt: Sequence[Outcome]) -> Table:
     rows: list[tuple[str | float, ...]] = []
     for outcome in spoilt:
         failures = {name: outcome.failures(errors) for name, errors in outcome.peers.items()}
         best = min(failures, key=lambda name: failures[name], default="")
         rows.append(
             (
-                _words(outcome.cell.mount),
+                words(outcome.cell.mount),
                 outcome.cell.views,
                 100.0 * outcome.cell.outliers,
                 outcome.bound_mm,
@@ -403,7 +342,7 @@ def _pairs_table(trials: int) -> Table:
     for mount in MOUNTS:
         for views in (10, 20):
             tell(f"pose pairs, {mount}, {views} views")
-            outcomes = [_Outcome(Cell(mount=mount, views=views)) for _ in range(2)]
+            outcomes = [Outcome(Cell(mount=mount, views=views)) for _ in range(2)]
             for seed in range(trials):
                 trial = draw(outcomes[0].cell, seed)
                 for outcome, told in zip(outcomes, (True, False), strict=True):
@@ -411,7 +350,7 @@ def _pairs_table(trials: int) -> Table:
             told, untold = outcomes
             rows.append(
                 (
-                    _words(mount),
+                    words(mount),
                     views,
                     told.bound_mm,
                     told.ours_mm,
@@ -451,11 +390,3 @@ def _from_pairs(trial: Trial, mount: Mount, *, told: bool) -> HandEyeResult | No
         return calibrate_hand_eye_poses(flanges, boards, mount=mount, covariances=covariances)
     except CalibrationError:
         return None
-
-
-def _words(mount: Mount) -> str:
-    return mount.replace("_", " ")
-
-
-def _rms(values: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
