@@ -71,6 +71,7 @@ def depth_check(
     intrinsics: CameraIntrinsics | None = None,
     tolerance: Tolerance | None = None,
     camera_covariance: Floats | None = None,
+    hiding: Sequence[Surface] = (),
 ) -> tuple[CheckReport, DepthOffset | None]:
     """Compare the arm's model with the depth that a camera measured of it.
 
@@ -82,17 +83,19 @@ def depth_check(
         intrinsics: Lens; the frame's by default.
         tolerance: What the task can bear.
         camera_covariance: (6, 6) of T_base_camera, to tell what an offset means.
+        hiding: What may stand before the arm without being compared, in the base frame: a board whose place the
+            calibration itself told.
     """
     if frame.depth is None:
         return skipped("depth", "The camera gives no depth."), None
     if not surfaces:
         return skipped("depth", "The model of the arm has no shape: its URDF has neither meshes nor primitives."), None
     try:
-        scene = _scene(surfaces)
+        scene, seen_through = _scene(surfaces), _scene([*surfaces, *hiding])
     except MissingDependencyError as error:
         return skipped("depth", error.cause), None
     lens, pose = frame.intrinsics if intrinsics is None else intrinsics, as_transform(T_base_camera)
-    points = _near_model(np.asarray(frame.depth, dtype=np.float64), scene, pose, lens)
+    points = _near_model(np.asarray(frame.depth, dtype=np.float64), seen_through, len(surfaces), pose, lens)
     if len(points) < _FEWEST_POINTS:
         why = f"Only {len(points)} points of the depth image lie on or near where the arm should be seen"
         return skipped("depth", f"{why}: it is out of the picture, hidden, or the calibration is far off."), None
@@ -125,8 +128,8 @@ def _tensor(values: Floats) -> Any:
     return o3d.core.Tensor.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def _near_model(depth: Floats, scene: Any, pose: Transform, lens: CameraIntrinsics) -> Floats:
-    """Return measured points (N, 3) in the camera frame where the model is expected, away from outlines."""
+def _near_model(depth: Floats, scene: Any, count: int, pose: Transform, lens: CameraIntrinsics) -> Floats:
+    """Return measured points (N, 3), camera frame, where the first ``count`` bodies are expected, off outlines."""
     height, width = depth.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     xy = normalise(np.column_stack([columns.ravel(), rows.ravel()]), lens)
@@ -137,7 +140,7 @@ def _near_model(depth: Floats, scene: Any, pose: Transform, lens: CameraIntrinsi
     expected = hits["t_hit"].numpy().astype(np.float64).reshape(depth.shape)
     normals = hits["primitive_normals"].numpy().astype(np.float64)
     facing = np.abs(np.sum(normals * cast[:, 3:], axis=1)) / np.linalg.norm(rays, axis=1)
-    seen = np.isfinite(expected)
+    seen = (hits["geometry_ids"].numpy().reshape(depth.shape) < count) & np.isfinite(expected)
     jumps = cv2.dilate(np.where(seen, expected, 0.0), np.ones((3, 3))) - cv2.erode(
         np.where(seen, expected, 0.0), np.ones((3, 3))
     )

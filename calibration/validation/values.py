@@ -79,8 +79,8 @@ class CheckReport:
     """Why it was not made; empty where it was."""
 
     def as_facts(self) -> dict[str, Any]:
-        """Return plain values, lengths in millimetres; what is not a number is None."""
-        return {
+        """Return plain values, lengths in millimetres; what is not known is not there."""
+        facts: dict[str, Any] = {
             "name": self.name,
             "error_mm": _mm(self.error),
             "sigma_mm": _mm(self.sigma),
@@ -91,6 +91,7 @@ class CheckReport:
             "sentence": self.sentence,
             "skipped": self.skipped,
         }
+        return {key: value for key, value in facts.items() if value not in (None, "")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

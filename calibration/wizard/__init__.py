@@ -11,6 +11,7 @@ from calibration.wizard.driving import drive as drive
 from calibration.wizard.events import Accuracy as Accuracy
 from calibration.wizard.events import Answer as Answer
 from calibration.wizard.events import Answers as Answers
+from calibration.wizard.events import Checked as Checked
 from calibration.wizard.events import Command as Command
 from calibration.wizard.events import Do as Do
 from calibration.wizard.events import Event as Event

@@ -13,6 +13,7 @@ from calibration.hand_eye.solving import calibrate_hand_eye
 from calibration.hand_eye.values import HandEyeResult
 from calibration.lens.intrinsics import IntrinsicsResult
 from calibration.tool.values import ToolResult
+from calibration.validation.values import ValidationReport
 from calibration.wizard import saving, work
 from calibration.wizard.checking import check_result
 from calibration.wizard.results import hand_eye_facts, lens_facts, parse_lens
@@ -115,6 +116,21 @@ class Computing(Standing):
         bounds = {name: self.setting(name) for name in ("tolerance_mm", "tolerance_deg")}
         lens = work.lens_for(parse_lens(result["lens"]), size, "the camera of the views")
         self.record(Step.CHECK, check_result(result, self.posed_views("checks"), lens, **bounds), "the check")
+
+    def check_further(self, report: ValidationReport) -> None:
+        """Keep checks that were made with arm and camera beside the one on views.
+
+        Raises:
+            CalibrationError: There is no check yet.
+        """
+        before = self.outcome(Step.CHECK)
+        if before is None:
+            raise CalibrationError("There is no check to add to.", "Check the result on views of its own first.")
+        on_views = before.get("passed_on_views", before["passed"])
+        verdicts = [verdict for verdict in (on_views, report.passed) if verdict is not None]
+        further = {check["name"].replace(" ", "_"): check for check in report.as_facts()["checks"]}
+        told = {"passed": all(verdicts) if verdicts else None, "passed_on_views": on_views, "further": further}
+        self.record(Step.CHECK, {**before, **told}, "the further checks")
 
     def save(self) -> None:
         """Write what came out into the rig, after keeping the rig that was there.

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
+from calibration.validation.values import ValidationReport
 from calibration.wizard.steps import Step
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats, Frame, JointState
@@ -105,6 +106,13 @@ class Lens:
     """What else is known of it, for the provenance."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Checks that a front end made with arm and camera, beside that on views of their own."""
+
+    report: ValidationReport
+
+
 @dataclass(frozen=True, slots=True)
 class Do:
     """A command."""
@@ -113,7 +121,7 @@ class Do:
     subject: str = ""
 
 
-Event: TypeAlias = Answer | Answers | Picture | Touch | Import | Lens | Do
+Event: TypeAlias = Answer | Answers | Picture | Touch | Import | Lens | Checked | Do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from calibration.wizard.computing import Computing
 from calibration.wizard.events import (
     Answer,
     Answers,
+    Checked,
     Command,
     Do,
     Event,
@@ -130,6 +131,8 @@ class Wizard(Computing):
                 facts = {"lens": lens_values(event.intrinsics), "given": event.origin, **event.facts}
                 record = {"given": "", "camera": str(self.state.answers.get("camera", ""))}
                 self.record(Step.CAMERA, facts, "the lens", inputs=record)
+            case Checked():
+                self.check_further(event.report)
             case Do():
                 self._do(event.command, event.subject)
         return self.view

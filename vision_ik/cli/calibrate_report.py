@@ -42,6 +42,8 @@ def present(view: WizardView, *, as_json: bool, truth: Transform | None = None) 
             console.warn(f"{name} was left out: {reason}.")
     for warning in view.warnings:
         console.warn(warning)
+    for further in check.get("further", {}).values():
+        console.say(further.get("sentence") or f"{further['name']}: not checked. {further['skipped']}")
     console.say(f"Written to {file}.")
 
 
@@ -103,6 +105,11 @@ def _summary(
         verdict = {True: "passed", False: "failed", None: ""}[check["passed"]]
         off = f"{check['error_mm']:.2f} / {check['error_deg']:.3f}"
         rows.append([f"check on {check['views']} {check['source']}", off, verdict, "mm / deg"])
+    for name, further in check.get("further", {}).items():
+        if "error_mm" in further and name != "held-out_views":
+            said = {True: "passed", False: "failed", None: ""}[further.get("passed")]
+            off = f"{further['error_mm']:.2f} ± {further['sigma_mm']:.2f}"
+            rows.append([f"{name.replace('_', ' ')}, {further['count']} points", off, said, "mm"])
     if error:
         off = f"{error['true_error_mm']:.2f} / {error['true_error_deg']:.3f}"
         rows.append(["true error (simulation)", off, "", "mm / deg"])

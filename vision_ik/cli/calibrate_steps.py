@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibration import Observer
+from calibration import Observer, Sighting, ValidationReport
 from calibration.files.observations import views_file
-from calibration.wizard import Answer, Answers, Command, Do, Goal, Import, Lens, Step, Wizard, drive
+from calibration.wizard import Answer, Answers, Checked, Command, Do, Goal, Import, Lens, Step, Wizard, drive
 from sim import load_scene
 from vision_ik.arms import open_arm
 from vision_ik.cameras import load_any_intrinsics, open_camera
@@ -111,7 +112,9 @@ def _from_files(options: HandEyeOptions | AllOptions, path: Path) -> int:
 def _simulated(options: HandEyeOptions | AllOptions) -> int:
     if not options.auto:
         raise ConfigError("Nobody can move a simulated arm by hand.", "Add --auto.")
-    with load_scene(options.source.removeprefix("sim:") or "calibration_board") as scene:
+    # Depth is for the check alone.
+    more = {"camera": {"depth": True}} if isinstance(options, AllOptions) else {}
+    with load_scene(options.source.removeprefix("sim:") or "calibration_board", **more) as scene:
         if scene.board is None:
             raise ConfigError(f"The scene {scene.name} has no board.", "Choose sim:calibration_board.")
         if not any(placement.name == "board" for placement in scene.world.placements()):
@@ -121,6 +124,7 @@ def _simulated(options: HandEyeOptions | AllOptions) -> int:
         rig = with_tag_size(replace(rig, robot=scene.robot.name, base=None, tip=None), options)
         with _opened(options, rig, scene.board, anew=options.restart, mount=truth.mount) as wizard:
             floor = -float(scene.file.T_world_base.translation[2])
+            seen: deque[Sighting] = deque(maxlen=1)
             observe = Observer(
                 scene.arm,
                 _camera(wizard, options, scene),
@@ -128,8 +132,9 @@ def _simulated(options: HandEyeOptions | AllOptions) -> int:
                 scene.robot,
                 clock=scene.world,
                 speed=options.speed,
+                on_sighting=seen.append,
             )
-            _drive(wizard, observe, floor)
+            _drive(wizard, observe, floor, seen, scene)
             return _end(wizard, options, truth=truth.T_mount_camera)
 
 
@@ -165,8 +170,9 @@ def _real(options: HandEyeOptions | AllOptions) -> int:
         wishes = options.device.settings()
         camera = stack.enter_context(open_camera(options.source, intrinsics=wizard.lens, clock=clock, settings=wishes))
         arm = stack.enter_context(open_arm(options.arm, clock=clock))
-        observe = Observer(arm, camera, board, robot, clock=clock, speed=options.speed)
-        _drive(wizard, observe, options.floor_mm / 1000.0)
+        seen: deque[Sighting] = deque(maxlen=1)
+        observe = Observer(arm, camera, board, robot, clock=clock, speed=options.speed, on_sighting=seen.append)
+        _drive(wizard, observe, options.floor_mm / 1000.0, seen)
         code = _end(wizard, options)
     hint_at_tag_size(rig)
     return code
@@ -245,8 +251,20 @@ def _give_lens(wizard: Wizard, options: HandEyeOptions | AllOptions, rig: Rig) -
         wizard.handle(Answer("lens_from_views", True))
 
 
-def _drive(wizard: Wizard, observe: Observer, floor: float) -> None:
-    """Let the arm take the views, and compute everything from them."""
+def _drive(
+    wizard: Wizard, observe: Observer, floor: float, seen: Sequence[Sighting], scene: Scene | None = None
+) -> None:
+    """Let the arm take the views, compute everything from them, and check it.
+
+    Args:
+        wizard: That knows what is wanted.
+        observe: Arm, camera and board.
+        floor: Height of the table in the base frame [m].
+        seen: Where the observer leaves its last sighting.
+        scene: The simulation, where it is one.
+    """
+    from vision_ik.cli.calibrate_validate import further_checks
+
     solver = load_solver(observe.robot)
     with console.Stages() as stages:
         with stages.stage("Take views") as stage:
@@ -256,16 +274,26 @@ def _drive(wizard: Wizard, observe: Observer, floor: float) -> None:
 
             drive(wizard, observe, solver, floor=floor, on_progress=tell)
             stage.update(f"{len(wizard.state.of('views'))} views, {len(wizard.state.of('checks'))} for the check")
-        _compute(wizard, stages)
+        _compute(wizard, stages, lambda: further_checks(wizard, observe, seen[-1] if seen else None, floor, scene))
     for remark in observe.remarks:
         console.warn(remark)
 
 
-def _compute(wizard: Wizard, stages: console.Stages) -> None:
-    """Do what needs no person, up to the end."""
+def _compute(
+    wizard: Wizard, stages: console.Stages, check: Callable[[], ValidationReport | None] | None = None
+) -> None:
+    """Do what needs no person, up to the end; ``check`` may look at arm and camera before the rig is written."""
     view = wizard.view
     while view.command is not None and view.step is not None:
         step = view.step
+        if step is Step.SAVE and Step.CHECK in wizard.steps and check is not None:
+            with stages.stage("Check it with arm and camera") as stage:
+                report, check = check(), None
+                if report is not None:
+                    view = wizard.handle(Checked(report=report))
+                    made = [each.name for each in report.checks if not each.skipped]
+                    stage.update(", ".join(made) or "nothing that could be")
+            continue
         with stages.stage(view.todo.removesuffix(".").partition(";")[0]) as stage:
             view = wizard.handle(Do(view.command))
             stage.update(next(each.note for each in view.steps if each.step is step))
