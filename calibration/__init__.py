@@ -29,6 +29,7 @@ from calibration.hand_eye.values import HandEyeView as HandEyeView
 from calibration.hand_eye.values import ViewReport as ViewReport
 from calibration.lens.intrinsics import IntrinsicsResult as IntrinsicsResult
 from calibration.lens.intrinsics import calibrate_intrinsics as calibrate_intrinsics
+from calibration.report.page import write_calibration_report as write_calibration_report
 from calibration.systematics.stream import calibrate_hand_eye_stream as calibrate_hand_eye_stream
 from calibration.systematics.systematic import Systematic as Systematic
 from calibration.systematics.time_offset import FlangeRecording as FlangeRecording

@@ -116,6 +116,8 @@ class ArmOptions(BoardOptions):
     """Share of the arm's speed and acceleration limits that --auto uses."""
     floor_mm: float = 0.0
     """Height of the table in the arm's base frame."""
+    report: Path | None = None
+    """HTML page (.html) about the result: views, uncertainty, a scene to turn; `all` writes it beside the views."""
     restart: bool = False
     """Take new views, instead of going on with those of a run that was interrupted."""
     undo: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,25 @@ def present(view: WizardView, *, as_json: bool, truth: Transform | None = None) 
         console.warn(warning)
     for further in check.get("further", {}).values():
         console.say(further.get("sentence") or f"{further['name']}: not checked. {further['skipped']}")
+    console.say(f"Written to {file}.")
+
+
+def present_facts(facts: Mapping[str, Any], file: Path, *, as_json: bool) -> None:
+    """Print a result that no wizard came to, as ``present`` does.
+
+    Args:
+        facts: From ``hand_eye_facts``.
+        file: The rig that it was written to.
+        as_json: For programs.
+    """
+    if as_json:
+        shown = {key: value for key, value in facts.items() if key not in _KEPT_BACK}
+        console.write_json({"file": str(file), **shown})
+    else:
+        console.results().print(_summary("hand-eye", {}, facts, {}, {}))
+        console.results().print(_views(facts))
+    for warning in facts["warnings"]:
+        console.warn(warning)
     console.say(f"Written to {file}.")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration import Observer, Sighting, ValidationReport
-from calibration.files.observations import views_file
+from calibration.files.observations import read_pose_pairs
 from calibration.wizard import Answer, Answers, Checked, Command, Do, Goal, Import, Lens, Step, Wizard, drive
 from sim import load_scene
 from vision_ik.arms import open_arm
@@ -84,9 +84,13 @@ def stand(rig: Path, goal: Goal, *, undo: bool, as_json: bool) -> int:
 
 
 def _from_files(options: HandEyeOptions | AllOptions, path: Path) -> int:
-    rig, _ = rig_and_robot(options)
-    board = known_board(options, rig)
-    views_file(path)
+    from vision_ik.cli.calibrate_files import board_of_files, calibrate_pairs
+
+    rig, robot = rig_and_robot(options)
+    pairs = read_pose_pairs(path, mount=options.mount or (rig.mount if rig.T_mount_camera is not None else None))
+    if pairs is not None:
+        return calibrate_pairs(options, rig, robot, pairs, path)
+    board = board_of_files(options, rig, path)
     with _opened(options, rig, board, anew=True, mount=rig.mount) as wizard:
         wizard.handle(Answer("checks", 0))
         with console.Stages() as stages:
@@ -300,10 +304,13 @@ def _compute(
 
 
 def _end(wizard: Wizard, options: HandEyeOptions | AllOptions, *, truth: Transform | None = None) -> int:
+    from vision_ik.cli.calibrate_files import write_page
+
     view = wizard.view
     if not view.finished:
         present_steps(view, as_json=options.json)
         return EXIT_FOUND
     present(view, as_json=options.json, truth=truth)
+    write_page(wizard, options)
     check = view.results.get("check", {})
     return EXIT_FOUND if check.get("passed") is False else EXIT_OK

@@ -21,6 +21,7 @@ from vision_ik.files import write_atomic
 from vision_ik.types import Image
 from vision_ik.view import machine
 from vision_ik.view.plots import to_svg
+from vision_ik.view.scene_drawing import Scene, drawn_scene
 
 Cell: TypeAlias = str | float | bool | None
 """A number is rounded to three digits, True and False become "met" and "missed", None a dash."""
@@ -80,6 +81,7 @@ def write_report(
     summary: str = "",
     warnings: Sequence[str] = (),
     tiles: Sequence[Tile] = (),
+    sections: Sequence[Table | Plot | Picture | Scene] = (),
     tables: Sequence[Table] = (),
     pictures: Sequence[Picture] = (),
     plots: Sequence[Plot] = (),
@@ -95,6 +97,7 @@ def write_report(
         summary: A sentence or two below it.
         warnings: What the reader must know before believing a number (assumed sizes, approximations).
         tiles: The few figures that matter.
+        sections: What follows them, in this very order; then come the tables, pictures and plots below.
         tables: In order.
         pictures: In order, two in a row where there is room.
         plots: In order.
@@ -116,6 +119,7 @@ def write_report(
         summary=summary,
         warnings=warnings,
         tiles=tiles,
+        sections=sections,
         tables=tables,
         pictures=pictures,
         plots=plots,
@@ -126,6 +130,7 @@ def write_report(
         numeric=_is_numeric,
         encoded=_encoded,
         drawn=_drawn,
+        scene_drawn=drawn_scene,
     )
     return write_atomic(path, page)
 
