@@ -99,15 +99,6 @@ def described_board(path: str | Path) -> Board | None:
     return contents.board if isinstance(contents, PosedPictures) else None
 
 
-def views_file(path: Path) -> Path:
-    """Return the file that holds the views of a folder, or the file itself.
-
-    Raises:
-        ConfigError: There is none, or it is not plain which.
-    """
-    return find_views(path)[0]
-
-
 def _look(file: Path, contents: PosedPictures, board: Board | None) -> Observations:
     if board is None:
         raise ConfigError(

@@ -63,7 +63,7 @@ def drawn_scene(scene: Scene, number: int) -> Markup:
     """
     framed = np.concatenate([stroke.points for stroke in scene.strokes])
     centre = 0.5 * (framed.min(axis=0) + framed.max(axis=0))
-    azimuth = _best_side(framed - centre)
+    azimuth = _best_side(framed - centre, [stroke.points for stroke in scene.strokes if stroke.closed])
     flat = _flat(framed - centre, azimuth, _ELEVATION)
     fits = min(
         (_WIDTH - 2 * _MARGIN) / max(np.ptp(flat[:, 0]), 1e-6), (_HEIGHT - 2 * _MARGIN) / max(np.ptp(flat[:, 1]), 1e-6)
@@ -148,8 +148,10 @@ def _unflat(flat: Floats, azimuth: float) -> Floats:
     return np.array([middle[0], middle[1], 0.0]) @ _axes(azimuth, _ELEVATION)
 
 
-def _best_side(points: Floats) -> float:
-    """Return the azimuth [deg] from which the scene is widest."""
+def _best_side(points: Floats, faces: Sequence[Floats]) -> float:
+    """Return the azimuth [deg] from which the scene is wide, and few faces are seen from their edge."""
     sides = np.linspace(0.0, 360.0, _TRIED, endpoint=False) + 5.0
-    areas = [float(np.ptp(_flat(points, side, _ELEVATION)[:, :2], axis=0).prod()) for side in sides]
-    return float(sides[int(np.argmax(areas))])
+    areas = np.array([np.ptp(_flat(points, side, _ELEVATION)[:, :2], axis=0).prod() for side in sides])
+    normals = np.array([np.linalg.svd(face - face.mean(axis=0))[2][2] for face in faces]).reshape(-1, 3)
+    seen = np.array([np.abs(normals @ _axes(side, _ELEVATION)[2]).sum() for side in sides])
+    return float(sides[int(np.argmax(areas * (0.4 * len(faces) + seen)))])
