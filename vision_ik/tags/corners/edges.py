@@ -13,7 +13,7 @@ _CHANCE = 0.2
 """Correlation of neighbouring residuals that is not taken for more than chance."""
 TABLE = 73
 """Entries of the step's table."""
-_SAME_BLUR, _SAME_PAPER, _SAME_SHAPE = 0.02, 1e-3, 1e-3
+_SAME_BLUR, _SAME_PAPER, _SAME_SHAPE = 0.02, 1e-5, 1e-3
 """Weights of the expectations that an edge has the marker's blur, that the paper goes on, and that the blur's
 shape is right."""
 _TABLE_REACH = 4.0
@@ -144,8 +144,9 @@ def fit_edge(
         kept: (P, 7) room for what the fit saw, to tell whether residuals are alike among neighbours; P = 0 for no,
             and for a blur whose shape is taken as right.
         out: contrast, offset [px], its variance for a noise of 1 [px^2], residual variance,
-            change of the logarithm of the blur and of the square of the path's share, and the factor
-            (3 numbers) of their information for a noise of 1.
+            change of the logarithm of the blur and of the square of the path's share, the factor
+            (3 numbers) of their information for a noise of 1, and how many edges have their say here:
+            1, more where the blur lets neighbours be seen, which are fitted to the same pixels again.
 
     Returns:
         Number of pixels, 0 where the edge cannot be fitted.
@@ -157,10 +158,10 @@ def fit_edge(
     t0, t1 = -half + start, half - end
     M = np.zeros((6, 6))
     b = np.zeros(6)
-    total = 0.0
+    total = own = every = 0.0
     count = 0
     F0, F1, F2, G0, G1 = np.zeros(4), np.zeros(4), np.zeros(4), np.zeros(4), np.zeros(4)
-    values, slopes, spreads, shapes = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    values, slopes, spreads, shapes, along = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     shaped = len(kept) > 0
     c0, c1, c2 = white[1, 1] - white[0, 1], white[2, 1] - white[1, 1], white[3, 1] - white[2, 1]
     # Corners of the window bound its rows.
@@ -192,6 +193,9 @@ def fit_edge(
                 e = (column - cx) * mx + v * my
                 _lookup(cross_table, e + ends, G0)
                 _lookup(cross_table, e - ends, G1)
+                # Steps of the three lines here, mixed along them.
+                p0 = p1 = p2 = 0.0
+                along[0], along[1], along[2] = 1.0 - G0[0], G0[0] - G1[0], G1[0]
                 for k in range(3):
                     d0 = white[1, k] - white[0, k]
                     d1 = white[2, k] - white[1, k]
@@ -200,6 +204,7 @@ def fit_edge(
                     slopes[k] = d0 * F0[1] + d1 * F1[1] + d2 * F2[1]
                     spreads[k] = d0 * F0[2] + d1 * F1[2] + d2 * F2[2]
                     shapes[k] = d0 * F0[3] + d1 * F1[3] + d2 * F2[3]
+                    p0, p1, p2 = p0 + along[k] * d0, p1 + along[k] * d1, p2 + along[k] * d2
                 s0 = values[0] + (values[1] - values[0]) * G0[0] + (values[2] - values[1]) * G1[0]
                 s2 = slopes[0] + (slopes[1] - slopes[0]) * G0[0] + (slopes[2] - slopes[1]) * G1[0]
                 s1 = spreads[0] + (spreads[1] - spreads[0]) * G0[0] + (spreads[2] - spreads[1]) * G1[0]
@@ -207,12 +212,15 @@ def fit_edge(
                 s0 += cov * ((slopes[1] - slopes[0]) * G0[1] + (slopes[2] - slopes[1]) * G1[1])
             else:
                 s0, s2, s1, s4 = c1 * F1[0], c1 * F1[1], c1 * F1[2], c1 * F1[3]
+                p0, p1, p2 = c0, c1, c2
                 if c0 != 0.0:
                     _lookup(table, d + before, F0)
                     s0, s2, s1, s4 = s0 + c0 * F0[0], s2 + c0 * F0[1], s1 + c0 * F0[2], s4 + c0 * F0[3]
                 if c2 != 0.0:
                     _lookup(table, d - after, F2)
                     s0, s2, s1, s4 = s0 + c2 * F2[0], s2 + c2 * F2[1], s1 + c2 * F2[2], s4 + c2 * F2[3]
+            own += (p1 * F1[1]) ** 2
+            every += (p0 * F0[1]) ** 2 + (p1 * F1[1]) ** 2 + (p2 * F2[1]) ** 2
             s3 = 0.0
             if paper > 0.0:
                 _lookup(table, d - paper, F2)
@@ -273,6 +281,7 @@ def fit_edge(
     out[1] = -b[5] / contrast
     out[2] = 1.0 / (M[5, 5] * contrast) ** 2
     out[3] = max(total - explained, 0.0) / max(count - 4, 1)
+    out[9] = every / max(own, 1e-9)
     if len(kept) > 0:
         out[3] *= _alikeness(kept[: min(count, len(kept))], b)
     out[4], out[5] = b[3] / contrast, b[4] / contrast
@@ -293,4 +302,4 @@ def _alikeness(kept: Floats, fitted: Floats) -> float:
             products += r * last
         last = r
     alike = min(max(products / max(squares, 1e-9) - _CHANCE, 0.0), 0.8)
-    return ((1.0 + alike) / (1.0 - alike)) ** 2
+    return (1.0 + alike) / (1.0 - alike)

@@ -21,7 +21,7 @@ from vision_ik.tags.corners.maps import (
     place,
     robust_change,
 )
-from vision_ik.tags.corners.search import border_polarity, read_cells, search_border
+from vision_ik.tags.corners.search import border_polarity, paper_margin, read_cells, search_border
 from vision_ik.types import Floats, Image
 
 _PASSES = 6
@@ -39,11 +39,11 @@ _ODD_NOISE = 2.5
 """An edge whose residuals' variance is so many times the typical one counts with its own."""
 _BIAS = 0.014
 """[px] Standard deviation of what the pixels' scatter does not show of an edge, for each of its pixels."""
-_CORNER_FLOOR = 0.0015
-"""[px] The same of a corner."""
-_CROWDED, _CROWDED_PATH = 0.0028, 0.022
-"""[cells] Standard deviation of a side's place under a blur that reaches a cell far, where more shows than is
-modelled, and what a path adds; rises with the fourth power of the reach."""
+_CORNER_FLOOR, _BLURRED_FLOOR = 0.0015, 0.001
+"""[px] The same of a corner; and for each pixel of blur, whose shape is never quite the one that is fitted."""
+_CROWDED, _CROWDED_PATH = 0.0017, 0.028
+"""[margins] Standard deviation of a side's place under a blur that reaches over the paper's white margin, beyond
+which more shows than is modelled, and what a path adds."""
 _PRIOR = 20.0
 """Edges' worth of trust in the pixels' scatter, when the scatter of the edges says otherwise."""
 _FAINT = 0.3
@@ -79,7 +79,7 @@ _KEPT = 256
 _BLUR = (0.15, 4.0)
 """[px] Bounds of the blur."""
 
-CONTRAST, OFFSET, VARIANCE, NOISE, WIDENING, RESHAPING, INFO, LENGTH, AXIS = 0, 1, 2, 3, 4, 5, 6, 9, 10
+CONTRAST, OFFSET, VARIANCE, NOISE, WIDENING, RESHAPING, INFO, SHARED, LENGTH, AXIS = 0, 1, 2, 3, 4, 5, 6, 9, 10, 11
 
 
 @compiled
@@ -160,12 +160,13 @@ def refine_one(
         read_cells(gray, h, bend, n, white)
     covered = hidden.any()
     most = 2 * n * (n + 1)
-    rows, found = np.empty((most, 8)), np.empty((most, 11))
+    rows, found = np.empty((most, 8)), np.empty((most, 12))
     offsets, sigmas = np.empty(most), np.empty(most)
     tables = np.empty((2, TABLE + 1, 4))
     skew, tried = 0.0, False
-    scale = 1.0
+    scale = told = once = 1.0
     kept = 0
+    margin = _PAPER
     for turn in range(_PASSES):
         for axis in range(2):
             _tabulate(h, bend, n, axis, blur[axis], share[axis], tables)
@@ -175,18 +176,21 @@ def refine_one(
             least = np.inf
             for sign in (0.0, 1.0, -1.0):
                 used = _fit_edges(
-                    gray, h, bend, n, white, hidden, False, polarity, blur, share, sign, tables, rows, found
+                    gray, h, bend, n, white, hidden, False, polarity, blur, share, sign, margin, tables, rows, found
                 )
                 misfit = np.median(found[:used, NOISE]) if used > 0 else np.inf
                 if misfit < least:
                     skew, least = sign, misfit * (_CLEARER if sign == 0.0 else 1.0)
-        used = _fit_edges(gray, h, bend, n, white, hidden, border, polarity, blur, share, skew, tables, rows, found)
+        used = _fit_edges(
+            gray, h, bend, n, white, hidden, border, polarity, blur, share, skew, margin, tables, rows, found
+        )
         if used < _FEWEST:
             return False
         typical = np.median(found[:used, CONTRAST])
         noise = max(np.median(found[:used, NOISE]), _LEAST_NOISE)
         widened = _widen(found[:used], typical, noise, blur, share)
         kept = 0
+        told = once = 0.0
         for i in range(used):
             if found[i, CONTRAST] < _FAINT * typical:
                 continue
@@ -194,6 +198,8 @@ def refine_one(
             rows[kept] = rows[i]
             offsets[kept] = found[i, OFFSET]
             sigmas[kept] = math.sqrt(found[i, VARIANCE] * own + _BIAS * _BIAS / found[i, LENGTH])
+            told += 1.0 / sigmas[kept] ** 2
+            once += 1.0 / (sigmas[kept] ** 2 * found[i, SHARED])
             kept += 1
         if kept < _FEWEST:
             return False
@@ -205,16 +211,20 @@ def refine_one(
         last[:] = quad
         map_corners(h, bend, quad)
         move = farthest(quad, last)
+        margin = paper_margin(gray, h, bend, n, max(blur[0], blur[1]), polarity * typical)
         if not farthest(quad, origin) < _MAX_MOVE:
             return False
         if turn > 0 and move < _SETTLED + 0.2 * math.sqrt(noise) / typical and widened < 0.1:
             break
     scale = math.sqrt((_PRIOR + scale * scale * kept) / (_PRIOR + kept))
-    corner_covariance(h, A, scale, _CORNER_FLOOR, covariance)
+    # Edges that see the same pixels err together, which their scatter does not show.
+    scale *= math.sqrt(told / once)
+    corner_covariance(h, A, scale, math.hypot(_CORNER_FLOOR, _BLURRED_FLOOR * max(blur[0], blur[1])), covariance)
     for axis in range(2):
         reach = 3.0 * math.sqrt((1.0 - share[axis]) * blur[axis] ** 2 + 1.0 / 12.0)
         reach += 0.5 * math.sqrt(12.0 * share[axis]) * blur[axis]
-        add_side_errors(quad, 1 - axis, n, reach, _CROWDED + _CROWDED_PATH * share[axis] ** 2, covariance)
+        crowded = _CROWDED + _CROWDED_PATH * share[axis] ** 3
+        add_side_errors(quad, 1 - axis, n, margin, reach, crowded, covariance)
     return True
 
 
@@ -270,6 +280,7 @@ def _fit_edges(
     blur: Floats,
     share: Floats,
     skew: float,
+    margin_cells: float,
     tables: Floats,
     rows: Floats,
     found: Floats,
@@ -288,14 +299,15 @@ def _fit_edges(
         blur: (2,) [px].
         share: (2,) of a path in the blur's variance.
         skew: 1 where the path leads along both directions, -1 where against one, 0 where that is not known.
+        margin_cells: White around the border [cells].
         tables: Of both directions' steps.
         rows: (most, 8) derivatives of the offsets by the homography, written.
-        found: (most, 11) see the columns, written.
+        found: (most, 12) see the columns, written.
 
     Returns:
         How many were fitted with the right polarity.
     """
-    frame, earlier, later, fit = np.empty(9), np.empty(9), np.empty(9), np.empty(9)
+    frame, earlier, later, fit = np.empty(9), np.empty(9), np.empty(9), np.empty(10)
     cross, around = np.empty(2), np.empty((4, 3))
     # Other shapes of blur than the Gaussian show where there is much of it.
     kept = np.empty((_KEPT if max(blur[0], blur[1]) > _MUCH_BLUR else 0, 7))
@@ -327,10 +339,10 @@ def _fit_edges(
                 paper = 0.0
                 tail = False
                 if line == 0:
-                    paper = -_PAPER * before
+                    paper = -margin_cells * before
                     tail = low + 3.0 * spread > -paper
                 elif line == n:
-                    paper = _PAPER * after
+                    paper = margin_cells * after
                     tail = high + 3.0 * spread > paper
                 mixed = 3.0 * side > _MIXED * frame[4] and 6.0 * spread > _MIXED * min(before, after)
                 margin = 0.0 if mixed else min(_END_MARGIN * side, 0.7 * frame[4])

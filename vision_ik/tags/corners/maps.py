@@ -18,6 +18,8 @@ Bools = NDArray[np.bool_]
 
 _SMALL = 60.0
 """[px^4] Standard deviation of a side's place times the cube of the marker's size, under any blur."""
+_WIDE_MARGIN = 1.25
+"""[cells] White beyond it helps no more: the marker's own cells crowd its sides, too."""
 _SIDE_ENDS = 0.5
 """Correlation of the errors of a side's ends."""
 
@@ -246,17 +248,22 @@ def corner_covariance(h: Floats, L: Floats, scale: float, floor: float, covarian
 
 
 @compiled
-def add_side_errors(quad: Floats, first: int, n: int, reach: float, crowded: float, covariance: Floats) -> None:
+def add_side_errors(
+    quad: Floats, first: int, n: int, margin: float, reach: float, crowded: float, covariance: Floats
+) -> None:
     """Add to the corners' covariance (8, 8) [px^2] that opposite sides may lie too far in or out as a whole.
 
-    As measured on rendered markers under blurs of all widths; small markers are off under any.
+    As measured on rendered markers under blurs of all widths: what lies beyond the paper leaks into the sides,
+    so that the blur's reach counts in white margins, not in cells. Small markers are off under any blur.
 
     Args:
         quad: (4, 2) corners [px].
         first: Corner at which the first of both sides begins: 0 for top and bottom, 1 for right and left.
         n: Cells along an edge.
-        reach: Of the blur across these sides [px]; what it hides of up to half a cell is modelled.
-        crowded: Standard deviation of a side's place for a reach of a cell [cells].
+        margin: White around the border [cells].
+        reach: Of the blur across these sides [px].
+        crowded: Standard deviation of a side's place for a reach of a margin of one cell [cells]; it rises with the
+            fifth power of the reach in margins, less where the margin is narrower.
         covariance: Changed.
     """
     u = np.empty((2, 2))
@@ -270,8 +277,9 @@ def add_side_errors(quad: Floats, first: int, n: int, reach: float, crowded: flo
         u[1, 0], u[1, 1] = quad[q, 0] - quad[r, 0], quad[q, 1] - quad[r, 1]
         away = (u[0, 0] * nx + u[0, 1] * ny, u[1, 0] * nx + u[1, 1] * ny)
         cell = max(0.5 * (away[0] + away[1]) / n, 0.5)
-        far = reach / cell
-        sigma = math.hypot(crowded * cell * far**4 * min(max((far - 0.4) / 0.1, 0.0), 1.0), _SMALL / (n * cell) ** 3)
+        white = min(margin, _WIDE_MARGIN) * cell
+        far = reach / white
+        sigma = math.hypot(crowded * min(margin, 1.0) ** 2 * white * far**5, _SMALL / (n * cell) ** 3)
         for i in range(2):
             for j in range(2):
                 shared = sigma * sigma * (1.0 if i == j else _SIDE_ENDS) / (away[i] * away[j])

@@ -24,6 +24,16 @@ _STEP_PX, _START_PX = 0.2, 1.0
 """[px] Standard deviations of the place of a step, and of a corner of the rough quad."""
 _FEWEST = 12
 """Profiles."""
+_RINGS = 12
+"""Steps outwards in the search of the paper's end."""
+_NEAR, _PITCH = 0.3, 0.1
+"""[cells] Distance of the first sample from the border, and of one sample from the next."""
+_RAYS, _WIDE = 5, 0.9
+"""Rays outwards from a side, and the share of it that they cover."""
+_SHOWS = 0.03
+"""Least change between samples (rms) that shows an end of the paper [of the contrast]."""
+_MARGIN, _ENDLESS = 0.5, 4.0
+"""[cells] The least white margin, and what is taken for one whose end does not show."""
 
 
 @compiled
@@ -135,3 +145,47 @@ def read_cells(gray: Image, h: Floats, bend: Floats, n: int, white: Ints) -> Non
             value = sample(gray, at[0], at[1])
             inner = min(min(i, n - 1 - i), min(j, n - 1 - j)) > 0
             white[j + 2, i + 2] = 1 if inner and abs(value - outside) < abs(value - black) else 0
+
+
+@compiled
+def paper_margin(gray: Image, h: Floats, bend: Floats, n: int, blur: float, contrast: float) -> float:
+    """Return how far the white goes on around the border [cells], far where no end shows.
+
+    The end is where the brightness changes most on the way outwards, the border's own blurred step taken away:
+    that place stays where it is under blur, and whatever lies beyond the paper.
+
+    Args:
+        gray: Picture.
+        h: Homography onto the border.
+        bend: Of the lens [px], see :func:`vision_ik.tags.corners.kernels.refine_one`.
+        n: Cells along an edge.
+        blur: The larger of both axes [px], which errs to narrow margins.
+        contrast: Of white over black [grey levels].
+    """
+    at, frame, last, change = np.empty(2), np.empty(9), np.empty(_RAYS), np.zeros(_RINGS)
+    width = math.sqrt(2.0 * (blur * blur + 1.0 / 12.0))
+    for side in range(4):
+        axis, line = side // 2, 0 if side % 2 == 0 else n
+        outward = -1.0 if line == 0 else 1.0
+        place(h, bend, n, axis, line, 0.0, float(n), frame)
+        for k in range(_RINGS + 1):
+            across = outward * (1.0 + 2.0 * (_NEAR + k * _PITCH) / n)
+            map_point(h, bend, across if axis == 0 else 0.0, 0.0 if axis == 0 else across, at)
+            away = abs((at[0] - frame[0]) * frame[2] + (at[1] - frame[1]) * frame[3])
+            shade = 0.5 * contrast * math.erfc(away / width)
+            for i in range(_RAYS):
+                along = _WIDE * ((2.0 * i + 1.0) / _RAYS - 1.0)
+                map_point(h, bend, across if axis == 0 else along, along if axis == 0 else across, at)
+                value = sample(gray, at[0], at[1]) + shade
+                if k > 0:
+                    change[k - 1] += (value - last[i]) ** 2
+                last[i] = value
+    best = 0
+    for k in range(1, _RINGS - 1):  # the border's own step, told a little wrong, falls off from the first on
+        if change[k] > change[k - 1] and change[k] >= change[k + 1] and (best == 0 or change[k] > change[best]):
+            best = k
+    if best == 0 or change[best] < 4.0 * _RAYS * (_SHOWS * contrast) ** 2:
+        return _ENDLESS
+    a, b, c = change[best - 1], change[best], change[best + 1]
+    between = 0.5 * (a - c) / (a - 2.0 * b + c)  # the parabola's top
+    return max(_NEAR + (best + 0.5 + between) * _PITCH, _MARGIN)

@@ -19,6 +19,9 @@ _TAG_TRUST = {True: 20.0, False: 3.0}
 """Degrees of freedom that the stated noise counts for when it was measured in the picture, and when not."""
 _BOARD_TRUST = {True: 8.0, False: 3.0}
 """The same for boards, whose points tell themselves how noisy they are."""
+_BOARD_SHARE = {True: 0.5, False: 0.0}
+"""What the stated noise counts for beyond that, for each degree of freedom: neighbouring points err together, of which
+their misfit shows less than there is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -60,7 +63,7 @@ def tag_variance(fit: PointFit, *, measured: bool) -> float:
 
 def board_variance(fit: PointFit, *, measured: bool) -> float:
     """Return the factor on the stated variance of a board's points: the mean of its inverse gamma posterior."""
-    trust = _BOARD_TRUST[measured]
+    trust = _BOARD_TRUST[measured] + _BOARD_SHARE[measured] * fit.freedom
     return (trust + float(fit.costs[0])) / (trust + fit.freedom - 2.0)
 
 
