@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2, f
 
 from calibration import batch
 from vision_ik.types import Floats
@@ -31,9 +32,13 @@ _PRIOR_MEAN = 2.0 * np.log(np.array([1.0, *_PRIOR_ARM, 1.0]))
 _SUM, _DIFFERENCE = np.array([0.0, 0.5, 0.5, 0.0]), np.array([0.0, 1.0, -1.0, 0.0])
 _PRIOR_PRECISION = np.outer(_SUM, _SUM) / _PRIOR_LEVEL**2 + np.outer(_DIFFERENCE, _DIFFERENCE) / _PRIOR_RATIO**2
 """(4, 4) for the logarithms of the variances of pixel, translation, rotation and sight; together worth one view."""
-_FEWEST_DOF = 4.0
-"""Of Student's t: its variance, twice that of the normal distribution here, would soon be infinite."""
+_FEWEST_DOF = 8.0
+"""Of Fisher's F: with fewer its tail is that of levels which the prior rules out."""
+_HELD = 0.95
+"""Share of calibrations of which the region that is stated with this share is to hold the truth."""
 _SCORING_STEPS = 4
+_STANDSTILL = 1e-4
+"""Step in log variance below which the levels stand still."""
 _FLOOR = np.array([1e-4, 1e-7, 1e-8, 1e-4])
 """[px], [m], [rad], [px] Noise below which nothing is taken to be, so that exact data stay solvable."""
 _LARGEST_STEP = 2.0
@@ -144,6 +149,13 @@ def log_likelihood(model: MixedModel, variances: Variances) -> float:
     chi-square with k degrees of freedom.
     """
     solution = model.solve(variances)
+    D = model.D[:, :, :12]
+    shared = np.sum(np.swapaxes(D, 1, 2) @ solution.W @ D, axis=0) if len(model.prior) else solution.information
+    return _restricted(model, variances, solution, shared)
+
+
+def _restricted(model: MixedModel, variances: Variances, solution: MixedSolution, information: Floats) -> float:
+    """Return the log likelihood restricted by the unknowns that an information matrix is about."""
     e = solution.residual
     quadratic = float(np.sum((solution.W @ e[:, :, None])[:, :, 0] * e))
     scattered, dof = model.scattered()
@@ -151,11 +163,7 @@ def log_likelihood(model: MixedModel, variances: Variances) -> float:
     if len(model.prior):
         further = model.further + solution.theta[12:]
         quadratic += float(model.prior @ further**2)
-        D = model.D[:, :, :12]
-        shared = np.sum(np.swapaxes(D, 1, 2) @ solution.W @ D, axis=0)
-    else:
-        shared = solution.information
-    volumes = float(np.linalg.slogdet(solution.V)[1].sum() + np.linalg.slogdet(shared)[1])
+    volumes = float(np.linalg.slogdet(solution.V)[1].sum() + np.linalg.slogdet(information)[1])
     volumes += dof * float(np.log(variances.pixel)) + float(model.within_rank.sum()) * float(np.log(variances.sight))
     return -0.5 * (quadratic + volumes)
 
@@ -163,21 +171,58 @@ def log_likelihood(model: MixedModel, variances: Variances) -> float:
 def estimate_variances(model: MixedModel, start: Variances, free: tuple[bool, bool, bool]) -> Variances:
     """Return the noise levels a few scoring steps closer to the restricted maximum likelihood.
 
+    A step that would lower the likelihood is shortened to the top of the parabola through what is known of it: where
+    a level hardly shows beside another, the expected information is far from the curvature, and whole steps would go
+    back and forth for ever.
+
     Args:
         model: The linearised views.
         start: Levels to start from; those that are not ``free`` stay.
         free: Which of pixel, translation and rotation to estimate.
     """
     levels = _levels(start, free)
-    log_variance = np.log(start.as_array())
+    best = _posterior(model, np.log(start.as_array()))
+    step = best.step(levels)
     for _ in range(_SCORING_STEPS):
-        score, fisher = _score(model, np.exp(log_variance))
-        score = score - _PRIOR_PRECISION @ (log_variance - _PRIOR_MEAN)
-        fisher = fisher + _PRIOR_PRECISION
-        step = levels @ np.linalg.solve(levels.T @ fisher @ levels, levels.T @ score)
-        log_variance = np.maximum(log_variance + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP), 2.0 * np.log(_FLOOR))
-    pixel, translation, rotation, sight = np.exp(log_variance).tolist()
+        if np.abs(step).max() < _STANDSTILL:
+            break
+        tried = _posterior(model, np.maximum(best.log_variance + step, 2.0 * np.log(_FLOOR)))
+        if tried.density < best.density - 1e-9 * abs(best.density):
+            slope = float(best.score @ step)
+            step = step * float(np.clip(0.5 * slope / (slope + best.density - tried.density), 0.1, 0.5))
+        else:
+            best, step = tried, tried.step(levels)
+    pixel, translation, rotation, sight = np.exp(best.log_variance).tolist()
     return Variances(pixel, translation, rotation, None if start.shared is None else sight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Posterior:
+    """What views and priors say about the levels, at some of them."""
+
+    log_variance: Floats
+    """(4,) of pixel, translation, rotation and sight."""
+    density: float
+    """Logarithm, up to a constant."""
+    score: Floats
+    """(4,)"""
+    fisher: Floats
+    """(4, 4)"""
+
+    def step(self, levels: Floats) -> Floats:
+        """Return the scoring step (4,) of the free ``levels`` (4, m)."""
+        inner = np.linalg.solve(levels.T @ self.fisher @ levels, levels.T @ self.score)
+        return np.clip(levels @ inner, -_LARGEST_STEP, _LARGEST_STEP)
+
+
+def _posterior(model: MixedModel, log_variance: Floats) -> _Posterior:
+    variances = Variances(*np.exp(log_variance).tolist())
+    solution = model.solve(variances)
+    score, fisher = _score(model, variances, solution)
+    away = log_variance - _PRIOR_MEAN
+    pull = _PRIOR_PRECISION @ away
+    density = _restricted(model, variances, solution, solution.information) - 0.5 * float(away @ pull)
+    return _Posterior(log_variance, density, score - pull, fisher + _PRIOR_PRECISION)
 
 
 def excess_of_sight(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> float:
@@ -186,7 +231,7 @@ def excess_of_sight(model: MixedModel, variances: Variances, free: tuple[bool, b
     The score test for a level of sight of its own, at the fit without one; the other free levels
     are taken as estimated.
     """
-    score, fisher = _score(model, variances.as_array())
+    score, fisher = _score(model, variances, model.solve(variances))
     fisher = fisher + _PRIOR_PRECISION
     own, levels = np.array([0.0, 0.0, 0.0, 1.0]), _levels(variances, free)
     cross = levels.T @ fisher @ own
@@ -198,7 +243,7 @@ def excess_of_sight(model: MixedModel, variances: Variances, free: tuple[bool, b
 
 def level_spread(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> tuple[Floats, Floats]:
     """Return the covariance (m, m) of the logarithms of the estimated levels, and what of the four each is (4, m)."""
-    _, fisher = _score(model, variances.as_array())
+    _, fisher = _score(model, variances, model.solve(variances))
     levels = _levels(variances, free)
     return batch.inverse(levels.T @ (fisher + _PRIOR_PRECISION) @ levels), levels
 
@@ -215,8 +260,9 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
     """Return the (12 + k, 12 + k) covariance of theta, widened for noise levels that were estimated.
 
     Wrong levels weigh the views wrongly, and are themselves only as sure as there are views: the
-    covariance grows as Kenward & Roger (1997, eq. 3) found, and by the variance of Student's t
-    whose degrees of freedom follow from how sure the levels are (Satterthwaite, 1946).
+    covariance grows as Kenward & Roger (1997, eq. 3) found. The region of a pose is then that of Fisher's F, with
+    degrees of freedom that follow from how sure the levels are (Satterthwaite, 1946): the covariance grows once more,
+    so that the normal distribution with it has a 95 % region of that size.
     """
     solution = model.solve(variances)
     covariance = batch.inverse(solution.information)
@@ -229,7 +275,7 @@ def adjusted_covariance(model: MixedModel, variances: Variances, free: tuple[boo
     shares = np.einsum("kpq,qr->kpr", P, covariance)
     relative = np.einsum("kl,kpq,lqp->", spread, shares, shares) / len(covariance)
     dof = max(2.0 / relative, _FEWEST_DOF)
-    return covariance_adjusted * dof / (dof - 2.0)
+    return covariance_adjusted * float(6.0 * f.ppf(_HELD, 6, dof) / chi2.ppf(_HELD, 6))
 
 
 def degrees_of_freedom(
@@ -270,16 +316,15 @@ def _information_by_level(
     return np.einsum("jk,jpq->kpq", by_level, P), np.einsum("ik,jl,ijpq->klpq", by_level, by_level, Q, optimize=True)
 
 
-def _score(model: MixedModel, variances: Floats) -> tuple[Floats, Floats]:
+def _score(model: MixedModel, levels: Variances, solution: MixedSolution) -> tuple[Floats, Floats]:
     """Return gradient (4,) and expected information (4, 4) of the restricted log likelihood in log variance.
 
-    The variances (4,) are those of pixel, translation, rotation and sight.
+    The order is pixel, translation, rotation and sight; the solution is the one for the ``levels``.
 
     With P = W - W D (D^T W D + priors)^-1 D^T W: gradient_k = (y^T P V_k P y - tr(P V_k)) / 2 and
     information_kl = tr(P V_k P V_l) / 2, all through (6, 6) blocks.
     """
-    solution = model.solve(Variances(*variances.tolist()))
-    W = solution.W
+    W, variances = solution.W, levels.as_array()
     scaled = variances[[3, 1, 2], None, None, None] * model.parts
     WV = W @ scaled
     root = np.linalg.cholesky(batch.inverse(solution.information))
