@@ -13,7 +13,7 @@ from calibration import batch
 from calibration.hand_eye import checks
 from calibration.hand_eye.causes import Remark
 from calibration.hand_eye.chain import ChainState, arm_poses
-from calibration.hand_eye.consensus import find_start
+from calibration.hand_eye.consensus import Start, find_start
 from calibration.hand_eye.evidence import Evidence
 from calibration.hand_eye.held_out import Verdicts, judge, middle
 from calibration.hand_eye.joint_fit import JointFit, fit
@@ -90,7 +90,12 @@ class Problem:
     """And those of which the priors are what is known: they take part at the end, so that the result counts them."""
 
     def settle(
-        self, excluded: Mapping[int, Remark], *, least_agreeing: float = _LEAST_AGREEING, core: bool = False
+        self,
+        excluded: Mapping[int, Remark],
+        *,
+        least_agreeing: float = _LEAST_AGREEING,
+        core: bool = False,
+        start: Start | None = None,
     ) -> Settled:
         """Fit without the views in ``excluded`` and those that contradict the rest.
 
@@ -98,6 +103,7 @@ class Problem:
             excluded: Views that take no part.
             least_agreeing: Share of the views that must agree.
             core: Fit the views of the closed-form consensus alone, for others to be judged by.
+            start: Where to begin, and which of the views that take part agree there; None looks for it.
 
         Raises:
             CalibrationError: Too few views, too little motion, or no agreement among the views: then its facts
@@ -106,11 +112,11 @@ class Problem:
         usable = np.array([i not in excluded for i in range(len(self.names))], dtype=bool)
         checks.check_units(self.flanges)
         warnings = checks.check_motion(self.flanges[usable], lambda: self._predicted(usable))
-        X, Y, agree = self._start(usable)
+        start = self._start(usable) if start is None else start
         used = usable.copy()
-        used[usable] = agree | (len(agree) < _FEWEST_TO_JUDGE)
+        used[usable] = start.agree | (len(start.agree) < _FEWEST_TO_JUDGE)
         self._check_agreement(used, usable, least_agreeing)
-        reached, verdicts, used = self._settle(used, used if core else usable, X, Y, least_agreeing)
+        reached, verdicts, used = self._settle(used, used if core else usable, start.X, start.Y, least_agreeing)
         arm = float(np.sqrt(reached.variances.translation))
         if arm > _LARGEST_ARM:
             raise CalibrationError(
@@ -177,8 +183,8 @@ class Problem:
 
     def _predicted(self, usable: NDArray[np.bool_]) -> float:
         """Return how well the views would tell the camera's position [m] at the noise that the fit starts from."""
-        X, Y, _ = self._start(usable)
-        still = ChainState(X, Y, np.eye(4)[None])
+        start = self._start(usable)
+        still = ChainState(start.X, start.Y, np.eye(4)[None])
         spread = self.evidence.select(usable).linearise(self.candidates[usable, 0]).covariance
         return checks.predicted_sigma(still, self.flanges[usable], self.mount, spread, self.start)
 
@@ -216,7 +222,7 @@ class Problem:
             verdicts = self._judge(reached, used)
         return reached, verdicts, used, self.terms, found
 
-    def _start(self, usable: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _start(self, usable: NDArray[np.bool_]) -> Start:
         """Return closed-form X and Y and which usable views agree, mirrored board poses resolved."""
         candidates, evidence = self.candidates[usable], self.evidence.select(usable)
         terms = self.terms.select(usable)
@@ -227,8 +233,7 @@ class Problem:
             if known.any():
                 seen = evidence.select(known).linearise(candidates[known, k])
                 spreads[known, k] = self.start.sight * seen.covariance
-        start = find_start(arms, candidates, spreads, evidence.centres, self.rng)
-        return start.X, start.Y, start.agree
+        return find_start(arms, candidates, spreads, evidence.centres, self.rng)
 
     def _settle(
         self,

@@ -115,19 +115,16 @@ class Case:
         known = np.isfinite(self.seen[view]).all(axis=(1, 2))
         return self.seen[view][known], self.spread[view][known]
 
-    def unexplained(self, view: int) -> float:
-        """Return the log density of a view of which anything may be wrong."""
-        seen, spread = self.poses(view)
-        return float(np.max(self.measure.unexplained(seen, spread, self._same(view, len(seen)))))
+    def nearest(self, view: int) -> tuple[Floats, Floats, float]:
+        """Return a view of which anything may be wrong: the likelier of its seen poses.
 
-    def nearest(self, view: int) -> tuple[Floats, Floats]:
-        """Return of a view's seen poses the likelier (4, 4) one and its (6, 6) covariance."""
+        Returns:
+            (4, 4) the pose, (6, 6) its covariance, and the log density of it.
+        """
         seen, spread = self.poses(view)
-        best = int(np.argmax(self.measure.unexplained(seen, spread, self._same(view, len(seen)))))
-        return seen[best], spread[best]
-
-    def _same(self, view: int, count: int) -> Floats:
-        return np.tile(self.flanges[view], (count, 1, 1))
+        densities = self.measure.unexplained(seen, spread, np.tile(self.flanges[view], (len(seen), 1, 1)))
+        best = int(np.argmax(densities))
+        return seen[best], spread[best], float(densities[best])
 
 
 def symmetries(points_board: Floats) -> list[tuple[Floats, str]]:

@@ -66,14 +66,14 @@ def find_displacements(case: Case, explained: dict[int, Explanation]) -> list[Di
         case: The views.
         explained: What explains accused views by themselves; a displacement must explain them better.
     """
-    open_views = [i for i in case.accused if len(case.poses(i)[0])]
+    open_views = _Open.of(case, [i for i in case.accused if len(case.poses(i)[0])])
     found: list[Displacement] = []
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if len(open_views.views) >= _FEWEST else 0):
         candidates = [
             shared
             for cause in (Cause.BOARD_MOVED, Cause.CAMERA_MOVED)
-            for seed in open_views
-            if (shared := _shared(case, cause, seed, open_views)) is not None
+            for seed in range(len(open_views.views))
+            if (shared := _shared(open_views, cause, seed)) is not None
         ]
         # The views it takes from other explanations are a loss.
         gains = [shared.odds - sum(explained[i].odds for i in shared.views if i in explained) for shared in candidates]
@@ -81,26 +81,52 @@ def find_displacements(case: Case, explained: dict[int, Explanation]) -> list[Di
             break
         best = candidates[int(np.argmax(gains))]
         found.append(best)
-        open_views = [i for i in open_views if i not in best.views]
+        open_views = open_views.without(best.views)
     return found
 
 
-def _shared(case: Case, cause: Cause, seed: int, views: Sequence[int]) -> Displacement | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Open:
+    """Views that nothing that moved explains yet."""
+
+    views: NDArray[np.int_]
+    """(n,)"""
+    seen: Floats
+    """(n, 4, 4) the likelier of their poses T_camera_board."""
+    predicted: Floats
+    """(n, 4, 4)"""
+    V: Floats
+    """(n, 6, 6) covariance of the difference."""
+    nothing: Floats
+    """(n,) log densities, had anything gone wrong."""
+
+    @classmethod
+    def of(cls, case: Case, views: Sequence[int]) -> _Open:
+        if not views:
+            return cls(np.empty(0, dtype=int), *(np.empty((0, *shape)) for shape in ((4, 4), (4, 4), (6, 6), ())))
+        seen, spread, nothing = zip(*(case.nearest(i) for i in views), strict=True)
+        predicted, _, V = case.measure.errors(np.stack(seen), np.stack(spread), case.flanges[list(views)])
+        return cls(np.array(views), np.stack(seen), predicted, V, np.array(nothing))
+
+    def without(self, views: Sequence[int]) -> _Open:
+        keep = ~np.isin(self.views, views)
+        return _Open(self.views[keep], self.seen[keep], self.predicted[keep], self.V[keep], self.nothing[keep])
+
+
+def _shared(views: _Open, cause: Cause, seed: int) -> Displacement | None:
     """Return the displacement of one view as refined by those that share it; None where none does."""
-    seen, spread = (np.stack(side) for side in zip(*(case.nearest(i) for i in views), strict=True))
-    predicted, _, V = case.measure.errors(seen, spread, case.flanges[list(views)])
-    position = list(views).index(seed)
+    seen, predicted, V = views.seen, views.predicted, views.V
     board = cause is Cause.BOARD_MOVED
-    inverse = batch.inverses(predicted)
-    change = (inverse @ seen)[position] if board else (seen @ inverse)[position]
+    back = batch.inverses(predicted[[seed]])[0]
+    change = back @ seen[seed] if board else seen[seed] @ back
     members = np.array([], dtype=int)
     covariance = np.eye(6)
     for _ in range(_ROUNDS):
         expected = predicted @ change if board else change @ predicted
         error = batch.log(seen @ batch.inverses(expected))
         # The displacement itself is uncertain by the view it was first read from.
-        by_change = batch.adjoints(expected) if board else np.tile(np.eye(6), (len(views), 1, 1))
-        doubt = V + (0.0 if len(members) else 1.0) * _carried(V[position], by_change, by_change[position])
+        by_change = batch.adjoints(expected) if board else np.tile(np.eye(6), (len(seen), 1, 1))
+        doubt = V if len(members) else V + _carried(V[seed], by_change, by_change[seed])
         squares = np.sum(error * np.linalg.solve(doubt, error[:, :, None])[:, :, 0], axis=1)
         members = np.flatnonzero(squares < _NEAR)
         if len(members) < _FEWEST:
@@ -117,8 +143,8 @@ def _shared(case: Case, cause: Cause, seed: int, views: Sequence[int]) -> Displa
     prior = np.diag(np.repeat(np.square(WILD), 3))
     marginal = float(gaussian(size, prior[None])[0]) + 0.5 * float(np.linalg.slogdet(2.0 * np.pi * covariance)[1])
     odds = float(np.sum(gaussian(error, V[members]))) + marginal
-    chosen = tuple(int(k) for k in np.array(views)[members])
-    return Displacement(cause=cause, views=chosen, change=change, odds=odds - sum(case.unexplained(i) for i in chosen))
+    chosen = tuple(int(k) for k in views.views[members])
+    return Displacement(cause=cause, views=chosen, change=change, odds=odds - float(views.nothing[members].sum()))
 
 
 def _carried(V: Floats, by_change: Floats, by_change_seed: Floats) -> Floats:

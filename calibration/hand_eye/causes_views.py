@@ -33,8 +33,9 @@ def explain_views(case: Case) -> dict[int, Explanation]:
     pairings = {i: _partners(case, i) for i in case.accused if len(case.poses(i)[0])}
     wanted: dict[int, Floats] = {}
     for i, of_partner in pairings.items():
-        nothing = case.unexplained(i)
-        guesses = [guess for guess in (_corner_order(case, i, nothing), _on_the_way(case, i, nothing)) if guess]
+        seen, spread, nothing = case.nearest(i)
+        causes = _corner_order(case, i, nothing), _on_the_way(case, i, seen, spread, nothing)
+        guesses = [guess for guess in causes if guess]
         best = max(guesses, key=lambda guess: guess.odds, default=None)
         odds = mixture(of_partner[np.isfinite(of_partner)]) - nothing
         if odds > SURE and (best is None or odds > best.odds):
@@ -109,10 +110,9 @@ def _corner_order(case: Case, i: int, nothing: float) -> Explanation | None:
     )
 
 
-def _on_the_way(case: Case, i: int, nothing: float) -> Explanation | None:
+def _on_the_way(case: Case, i: int, seen: Floats, spread: Floats, nothing: float) -> Explanation | None:
     """Return how well it explains view i that the arm was on its way when the picture was taken."""
     ways = _ways(case, i)
-    seen, spread = case.nearest(i)
     best: Explanation | None = None
     for way in ways:
         count = len(way.steps)

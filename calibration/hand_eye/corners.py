@@ -36,10 +36,25 @@ def without_misread(detection: BoardDetection, intrinsics: CameraIntrinsics) -> 
 
 def all_without_misread(detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics) -> list[BoardDetection]:
     """Return every view without the corners that lie far from where the others of the view put them."""
-    cleaned = list(detections)
+    return posed_without_misread(detections, intrinsics)[0]
+
+
+def posed_without_misread(
+    detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics
+) -> tuple[list[BoardDetection], Floats]:
+    """Return what `all_without_misread` does, and the poses of the board.
+
+    Returns:
+        The views, and the (N, 2, 4, 4) poses T_camera_board that their corners allow (`all_board_poses`).
+    """
+    cleaned, poses = list(detections), np.full((len(detections), 2, 4, 4), np.nan)
     doubtful = list(range(len(cleaned)))
-    for _ in range(_ROUNDS):
-        distances = _distances([cleaned[i] for i in doubtful], intrinsics)
+    for left in reversed(range(_ROUNDS + 1)):
+        tried = [cleaned[i] for i in doubtful]
+        poses[doubtful] = all_board_poses(tried, intrinsics)
+        if not left:
+            break
+        distances = _distances(tried, poses[doubtful, 0], intrinsics)
         again: list[int] = []
         for i, distance in zip(doubtful, distances, strict=True):
             limit = max(_MISREAD_FLOOR, _MISREAD * float(np.median(distance)))
@@ -50,7 +65,7 @@ def all_without_misread(detections: Sequence[BoardDetection], intrinsics: Camera
         if not again:
             break
         doubtful = again
-    return cleaned
+    return cleaned, poses
 
 
 def keep_points(detection: BoardDetection, keep: NDArray[np.bool_]) -> BoardDetection:
@@ -89,7 +104,7 @@ def better_corners(
     if not isinstance(board, CharucoBoard):
         return list(detections)
     chess = [_chess(detection, board) for detection in detections]
-    distances = _distances(detections, intrinsics)
+    distances = _distances(detections, all_board_poses(detections, intrinsics)[:, 0], intrinsics)
     of_chess = np.concatenate([d[c] for d, c in zip(distances, chess, strict=True)])
     of_markers = np.concatenate([d[~c] for d, c in zip(distances, chess, strict=True)])
     if not len(of_chess) or not len(of_markers) or np.median(of_chess) > _CLEARLY_BETTER * np.median(of_markers):
@@ -100,12 +115,11 @@ def better_corners(
     ]
 
 
-def _distances(detections: Sequence[BoardDetection], intrinsics: CameraIntrinsics) -> list[Floats]:
-    """Return per view how far each corner is from its projection with the board in its best pose [px].
+def _distances(detections: Sequence[BoardDetection], poses: Floats, intrinsics: CameraIntrinsics) -> list[Floats]:
+    """Return per view how far each corner is from its projection with the board in its pose (N, 4, 4) [px].
 
     Zeros where the corners allow no pose.
     """
-    poses = all_board_poses(detections, intrinsics)[:, 0]
     posed = batch.posed(poses)
     corners = Corners(detections, intrinsics)
     uv, _ = project(corners.points_camera(np.where(posed[:, None, None], poses, _AHEAD)), intrinsics)

@@ -19,6 +19,7 @@ from calibration.hand_eye.causes_scoring import Calibrated
 from calibration.hand_eye.causes_set import SetFault, find_set_fault
 from calibration.hand_eye.causes_views import explain_views
 from calibration.hand_eye.chain import ChainState, camera_board
+from calibration.hand_eye.consensus import Start
 from calibration.hand_eye.evidence import Corners
 from calibration.hand_eye.held_out import nearest
 from calibration.hand_eye.outcome import outcome
@@ -198,10 +199,19 @@ def _with_repairs(
     if mended is None:
         return unchanged
     try:
-        after = mended.problem.settle(mended.excluded)
+        after = mended.problem.settle(mended.excluded, start=_near(settled, mended))
     except CalibrationError:
         return unchanged
     return replace(mended, settled=after) if _stands(settled, after) else unchanged
+
+
+def _near(settled: Settled, mended: Mended) -> Start | None:
+    """Return where to begin with mended views; None where something moved, and what is looked for may be elsewhere."""
+    if mended.problem.terms is not settled.terms:
+        return None
+    agree = settled.used | np.isin(np.arange(len(settled.used)), list(mended.repaired))
+    taking_part = ~np.isin(np.arange(len(settled.used)), list(mended.excluded))
+    return Start(settled.reached.state.X, settled.reached.state.Y, agree[taking_part])
 
 
 def _stands(before: Settled, after: Settled) -> bool:

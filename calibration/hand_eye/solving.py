@@ -18,7 +18,7 @@ from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.causes_set import unequal_error
 from calibration.hand_eye.chain import arm_poses
 from calibration.hand_eye.closed_form import both, discrepancies
-from calibration.hand_eye.corners import all_without_misread, better_corners
+from calibration.hand_eye.corners import better_corners, posed_without_misread
 from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.noise_levels import Variances
 from calibration.hand_eye.repairs import solve_with_reasons
@@ -81,10 +81,11 @@ def calibrate_hand_eye(
     for view, name in zip(views, names, strict=True):
         checks.check_detection(view.detection, name)
     excluded = dict.fromkeys(checks.duplicates(flanges, [v.detection for v in views]), _REPEATED)
-    detections = all_without_misread([view.detection for view in views], intrinsics)
+    detections, seen = posed_without_misread([view.detection for view in views], intrinsics)
     if board is not None:
-        detections = better_corners(detections, board, intrinsics)
-    seen = all_board_poses(detections, intrinsics)
+        detections, before = better_corners(detections, board, intrinsics), detections
+        changed = [i for i, (now, then) in enumerate(zip(detections, before, strict=True)) if now is not then]
+        seen[changed] = all_board_poses([detections[i] for i in changed], intrinsics)
     for i in np.flatnonzero(~np.isfinite(seen[:, 0]).all(axis=(1, 2))).tolist():
         excluded[i] = _NO_POSE
     corners = Corners(detections, intrinsics)
