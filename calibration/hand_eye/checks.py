@@ -175,13 +175,9 @@ def _known_to(sigma: float) -> str:
 
 def duplicates(Ts_base_flange: Floats, detections: Sequence[BoardDetection | None]) -> list[int]:
     """Return the views that repeat an earlier one exactly; their noise is not independent."""
-    repeated: list[int] = []
-    for i in range(1, len(Ts_base_flange)):
-        for j in range(i):
-            if np.array_equal(Ts_base_flange[i], Ts_base_flange[j]) and _same(detections[i], detections[j]):
-                repeated.append(i)
-                break
-    return repeated
+    flat = Ts_base_flange.reshape(len(Ts_base_flange), 16)
+    pairs = np.argwhere(np.tril((flat[:, None] == flat[None]).all(axis=2), -1))
+    return sorted({i for i, j in pairs.tolist() if _same(detections[i], detections[j])})
 
 
 def _same(a: BoardDetection | None, b: BoardDetection | None) -> bool:

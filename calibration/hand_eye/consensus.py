@@ -18,8 +18,8 @@ from calibration import batch
 from calibration.hand_eye.closed_form import both, from_rotation, nearest_rotation
 from vision_ik.types import Floats
 
-_MOST_TRIPLES = 1200
-"""All of up to 20 views; of more, a random choice."""
+_FEW, _MOST_TRIPLES = 20, 1200
+"""All triples of so few views; of more, a random choice of so many."""
 _LIKELY, _RANDOM = 60, 40
 """Triples tried: the likeliest by turn and advance, and others, lest some trick makes bad ones look alike."""
 _KEPT = (4, 1)
@@ -144,9 +144,11 @@ def _guesses(A: Floats, candidates: Floats, rng: np.random.Generator) -> tuple[F
     i, j = np.triu_indices(n, 1)
     place = np.zeros((n, n), dtype=np.int_)
     place[i, j] = np.arange(len(i))
-    triples = np.array(list(combinations(range(n), 3)))
-    if len(triples) > _MOST_TRIPLES:
-        triples = triples[rng.choice(len(triples), _MOST_TRIPLES, replace=False)]
+    if n <= _FEW:
+        triples = np.array(list(combinations(range(n), 3)))
+    else:
+        shuffled = rng.permuted(np.tile(np.arange(n), (_MOST_TRIPLES, 1)), axis=1)
+        triples = np.sort(shuffled[:, :3], axis=1)
     sides = np.stack([place[triples[:, a], triples[:, b]] for a, b in ((0, 1), (0, 2), (1, 2))], axis=1)
     tilts = [M]
     if candidates.shape[1] > 1 and batch.posed(candidates[:, 1]).any():

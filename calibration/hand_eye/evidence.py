@@ -119,6 +119,7 @@ class Corners:
         """(M,) which view a corner belongs to."""
         self.residual_dof: Floats = 2.0 * counts.astype(np.float64) - 6.0
         self._counts = counts
+        self._even = bool((counts == counts[:1]).all())
         self.starts: NDArray[np.int_] = np.concatenate([[0], np.cumsum(counts)[:-1]])
         """(N,) first corner of each view."""
 
@@ -172,9 +173,8 @@ class Corners:
         uv, by_point = project(points, self.intrinsics)
         residual = self.points_image - uv
         J = np.concatenate([by_point, -by_point @ batch.skews(points)], axis=2)
-        Jt = np.swapaxes(J, 1, 2)
-        covariance = batch.inverse(np.add.reduceat(Jt @ J, self.starts))
-        gradient = np.add.reduceat((Jt @ residual[:, :, None])[:, :, 0], self.starts)
+        covariance = batch.inverse(self._products(J, J))
+        gradient = self._products(J, residual[:, :, None])[:, :, 0]
         twist = (covariance @ gradient[:, :, None])[:, :, 0]
         misfit = np.add.reduceat(np.sum(residual**2, axis=1), self.starts)
         further = None if by_theta is None else self._further(J, by_theta, residual, covariance, twist)
@@ -182,12 +182,11 @@ class Corners:
 
     def _further(self, J: Floats, K: Floats, residual: Floats, covariance: Floats, twist: Floats) -> Further:
         """Return what each view says about unknowns with derivatives K (M, 2, k), its pose being free."""
-        Jt, Kt = np.swapaxes(J, 1, 2), np.swapaxes(K, 1, 2)
-        JtK = np.add.reduceat(Jt @ K, self.starts)
+        JtK = self._products(J, K)
         by_theta = covariance @ JtK
-        KtK = np.add.reduceat(Kt @ K, self.starts)
+        KtK = self._products(K, K)
         within = KtK - np.swapaxes(JtK, 1, 2) @ by_theta
-        gradient = np.add.reduceat((Kt @ residual[:, :, None])[:, :, 0], self.starts)
+        gradient = self._products(K, residual[:, :, None])[:, :, 0]
         gradient = gradient - np.einsum("nak,na->nk", JtK, twist)
         # In units in which each unknown alone moves the corners by as much.
         unit = np.sqrt(np.maximum(np.einsum("nkk->nk", KtK), np.finfo(np.float64).tiny))
@@ -196,6 +195,14 @@ class Corners:
         along = np.einsum("nkj,nk->nj", vectors, gradient / unit)
         explained = np.sum(np.where(told, along**2 / np.where(told, values, 1.0), 0.0), axis=1)
         return Further(by_theta, within, gradient, explained, told.sum(axis=1).astype(np.float64))
+
+    def _products(self, A: Floats, B: Floats) -> Floats:
+        """Return the (N, a, b) sums of A^T B over the corners of each view, for A (M, 2, a) and B (M, 2, b)."""
+        if self._even:
+            # All views show as many corners, as is common: one product of matrices for each.
+            per_view = A.reshape(self.count, -1, A.shape[2])
+            return np.swapaxes(per_view, 1, 2) @ B.reshape(self.count, -1, B.shape[2])
+        return np.add.reduceat(np.swapaxes(A, 1, 2) @ B, self.starts)
 
     def points_camera(self, Ts_camera_board: Floats) -> Floats:
         """Return the (M, 3) board points in the camera frame [m]."""

@@ -26,7 +26,6 @@ from calibration.hand_eye.outcome import outcome
 from calibration.hand_eye.repairs_made import Mended, mend, paired, reason_of
 from calibration.hand_eye.values import HandEyeResult
 from vision_ik.errors import CalibrationError
-from vision_ik.transforms import Transform
 from vision_ik.types import Floats
 
 _LEAST_HOLD = 0.25
@@ -286,11 +285,8 @@ def _flips(problem: Problem, settled: Settled) -> dict[int, Remark]:
     flanges = settled.terms.flanges(problem.flanges, reached.theta)
     still = ChainState(reached.state.X, reached.state.Y, np.eye(4)[None])
     taken = nearest(problem.candidates, camera_board(still, flanges, problem.mount))
-    posed = np.isfinite(problem.candidates).all(axis=(1, 2, 3)) & settled.used
-    found: dict[int, Remark] = {}
-    for i in np.flatnonzero(posed).tolist():
-        _, angle = Transform(taken[i]).distance_to(Transform(problem.candidates[i, 0]))
-        if angle > _FLIPPED:
-            words = "the other of the two tilts that its corners allow was taken"
-            found[i] = Remark(cause=Cause.PLANAR_FLIP, repair=words)
-    return found
+    posed = np.flatnonzero(np.isfinite(problem.candidates).all(axis=(1, 2, 3)) & settled.used)
+    between = np.swapaxes(taken[posed, :3, :3], 1, 2) @ problem.candidates[posed, 0, :3, :3]
+    flipped = posed[np.linalg.norm(batch.rotation_vectors(between), axis=1) > _FLIPPED]
+    words = "the other of the two tilts that its corners allow was taken"
+    return {i: Remark(cause=Cause.PLANAR_FLIP, repair=words) for i in flipped.tolist()}
