@@ -11,7 +11,7 @@ from calibration.hand_eye.chain import ChainState, derivatives
 from calibration.hand_eye.noise_levels import Variances
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
-from vision_ik.types import Board, BoardDetection, Chessboard, Floats
+from vision_ik.types import BoardDetection, Floats
 
 MIN_VIEWS = 3
 MIN_CORNERS = 4
@@ -62,20 +62,6 @@ def check_detection(detection: BoardDetection, name: str) -> None:
         size = float(np.ptp(board, axis=0).max())
         cause = f"The board measures {size:.0f} m in view {name}: its points look like millimetres."
         raise CalibrationError(cause, "Give board points in metres (divide by 1000).", view=name)
-
-
-def check_frame(board: Board | None) -> None:
-    """Refuse a board whose frame turns with the picture: its pose means something else in each view.
-
-    Raises:
-        CalibrationError: It is a chessboard that half a turn maps to itself.
-    """
-    if isinstance(board, Chessboard) and board.symmetric:
-        raise CalibrationError(
-            f"Half a turn maps a chessboard of {board.columns}x{board.rows} squares to itself: which way up it is "
-            "cannot be seen.",
-            "Use one with an odd sum of columns and rows, or a ChArUco board; for a lens alone this one is good.",
-        )
 
 
 def check_count(views: int) -> None:

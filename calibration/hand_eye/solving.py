@@ -7,6 +7,7 @@ board and arm errors with noise levels estimated from the data (``joint_fit``, `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,7 @@ from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.noise_levels import Variances
 from calibration.hand_eye.repairs import solve_with_reasons
 from calibration.hand_eye.terms import Term, TermStack
+from calibration.hand_eye.turned_boards import ambiguity, counted_alike
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from calibration.systematics.candidates import SystematicNames, candidate_terms
 from calibration.systematics.lens import LensRefinement
@@ -62,7 +64,8 @@ def calibrate_hand_eye(
         mount: Who carries the camera.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the reported flange poses; None estimates it.
-        board: Layout, when known: the views then choose between chess and marker corners.
+        board: Layout, when known: the views then choose between chess and marker corners, and where a turn maps the
+            board to itself, from which of its corners each of them counts.
         terms: Further unknowns to estimate: what the arm or the sight may be systematically off by. Those that
             hold something of each view hold it of ``views``, in their order.
         systematics: What to look for beside, and to take into account only where the views ask for it: "auto" for
@@ -74,7 +77,6 @@ def calibrate_hand_eye(
             what is missing.
     """
     _check_arguments(mount, pixel_sigma, arm_sigma)
-    checks.check_frame(board)
     checks.check_count(len(views))
     names = [view.name or str(i) for i, view in enumerate(views)]
     flanges = _stack([view.flange.matrix for view in views])
@@ -86,6 +88,7 @@ def calibrate_hand_eye(
         detections, before = better_corners(detections, board, intrinsics), detections
         changed = [i for i, (now, then) in enumerate(zip(detections, before, strict=True)) if now is not then]
         seen[changed] = all_board_poses([detections[i] for i in changed], intrinsics)
+    detections, seen = counted_alike(detections, seen, flanges, mount=mount, board=board, seed=seed)
     for i in np.flatnonzero(~np.isfinite(seen[:, 0]).all(axis=(1, 2))).tolist():
         excluded[i] = _NO_POSE
     corners = Corners(detections, intrinsics)
@@ -102,7 +105,9 @@ def calibrate_hand_eye(
         asked=candidate_terms(systematics, corners, flanges, [view.twist for view in views], terms, board),
         counted=() if intrinsics.covariance is None else (LensRefinement.of(intrinsics),),
     )
-    return solve_with_reasons(problem, excluded, [view.twist for view in views])
+    result = solve_with_reasons(problem, excluded, [view.twist for view in views])
+    told = ambiguity(board)
+    return replace(result, warnings=(told, *result.warnings)) if told else result
 
 
 def calibrate_hand_eye_poses(
