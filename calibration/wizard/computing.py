@@ -16,7 +16,7 @@ from calibration.tool.values import ToolResult
 from calibration.validation.values import ValidationReport
 from calibration.wizard import saving, work
 from calibration.wizard.checking import check_result
-from calibration.wizard.results import hand_eye_facts, lens_facts, parse_lens
+from calibration.wizard.results import hand_eye_facts, lens_facts, parse_lens, told_of_hand_eye
 from calibration.wizard.standing import Standing
 from calibration.wizard.state import Document, Record
 from calibration.wizard.steps import Goal, Step
@@ -28,16 +28,6 @@ from vision_ik.rig import Rig, load_rig
 
 _OPTIONS = ("model", "coefficients", "views", "accuracy_mm", "accuracy_deg", "edge_mm", "speed", "lens_from_views")
 _OF_LENS = ("model", "focal_sigma_px", "rms_px", "held_out_px", "used")
-_OF_HAND_EYE = (
-    "views_used",
-    "sigma_mm",
-    "sigma_deg",
-    "held_out_mm",
-    "held_out_deg",
-    "corner_noise_px",
-    "arm_noise_mm",
-    "arm_noise_deg",
-)
 
 
 class Computing(Standing):
@@ -100,7 +90,7 @@ class Computing(Standing):
         self.hand_eye_result = result
         facts = hand_eye_facts(result, lens)
         facts["provenance"] = self._provenance(
-            names, robot_hash=self.robot.hash, mount=self.mount, **{key: facts[key] for key in _OF_HAND_EYE}
+            names, robot_hash=self.robot.hash, mount=self.mount, **told_of_hand_eye(facts)
         )
         self.record(Step.SOLVE, facts, "the result")
 

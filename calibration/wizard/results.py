@@ -8,9 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from calibration.arm.values import ArmCalibration, LinkError
 from calibration.hand_eye.values import HandEyeResult
 from calibration.lens.intrinsics import IntrinsicsResult
 from vision_ik.types import CameraIntrinsics
+
+_TOLD = (
+    "views_used",
+    "sigma_mm",
+    "sigma_deg",
+    "held_out_mm",
+    "held_out_deg",
+    "corner_noise_px",
+    "arm_noise_mm",
+    "arm_noise_deg",
+)
 
 
 def lens_values(lens: CameraIntrinsics) -> dict[str, Any]:
@@ -100,5 +112,48 @@ def hand_eye_facts(result: HandEyeResult, lens: CameraIntrinsics) -> dict[str, A
         "systematics": [asdict(systematic) for systematic in result.systematics],
         "time_offset_ms": 1e3 * result.time_offset,
         "lens": lens_values(result.intrinsics or lens),
+        "lens_refined": result.intrinsics is not None and _differs(result.intrinsics, lens),
         "warnings": list(result.warnings),
     }
+
+
+def arm_facts(found: ArmCalibration, lens: CameraIntrinsics) -> dict[str, Any]:
+    """Return what the calibration of an arm came to."""
+    return {
+        "adopted": found.adopted,
+        "robot": found.robot.name,
+        "robot_hash": found.robot.hash,
+        "gain": found.gain,
+        "held_out_before_mm": found.held_out_before * 1e3,
+        "held_out_after_mm": found.held_out_after * 1e3,
+        "link_errors": [_link_error(error) for error in found.link_errors],
+        "hand_eye": hand_eye_facts(found.hand_eye, lens),
+        "warnings": list(found.warnings),
+    }
+
+
+def _link_error(error: LinkError) -> dict[str, Any]:
+    """Return an error of the arm in mm or degrees."""
+    scale, unit = (1e3, "mm") if error.unit == "m" else (float(np.rad2deg(1.0)), "deg")
+    return {
+        "name": error.name,
+        "estimate": scale * error.estimate,
+        "sigma": scale * error.sigma,
+        "unit": unit,
+        "told": error.is_told,
+    }
+
+
+def told_of_hand_eye(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the provenance of a camera's place says of its calibration: None where there is nothing to say."""
+    told = {key: facts[key] for key in _TOLD}
+    taken = [systematic["name"] for systematic in facts["systematics"] if systematic["adopted"]]
+    return told | {
+        "time_offset_ms": facts["time_offset_ms"] or None,
+        "lens_refined": facts["lens_refined"] or None,
+        "taken_into_account": taken or None,
+    }
+
+
+def _differs(a: CameraIntrinsics, b: CameraIntrinsics) -> bool:
+    return not (np.array_equal(a.K, b.K) and np.array_equal(a.distortion, b.distortion))

@@ -12,7 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from calibration.wizard.results import parse_lens
+from calibration.arm.rig import rig_with_arm
+from calibration.arm.values import ArmCalibration
+from calibration.wizard.results import parse_lens, told_of_hand_eye
 from calibration.wizard.store import digest
 from vision_ik import __version__
 from vision_ik.errors import RecordingError
@@ -25,13 +27,16 @@ _FILES = ("rig.toml", "camera.yaml")
 
 
 def keep_old(rig_file: Path) -> str:
-    """Copy rig.toml and camera.yaml into the history; return the copy's place beside rig.toml, empty when none is.
+    """Copy rig.toml, camera.yaml and arms beside them into the history; return the copy's place beside rig.toml.
+
+    It is empty when there is nothing to keep.
 
     Raises:
         RecordingError: A copy could not be written; nothing was changed.
     """
     folder = rig_file.parent
-    present = {name: folder / name for name in (rig_file.name, _FILES[1]) if (folder / name).is_file()}
+    arms = sorted(path.name for path in folder.glob("*.urdf"))
+    present = {name: folder / name for name in (rig_file.name, _FILES[1], *arms) if (folder / name).is_file()}
     if not present:
         return ""
     history = folder / "calibration" / "history"
@@ -52,7 +57,7 @@ def keep_old(rig_file: Path) -> str:
 
 
 def bring_back(rig_file: Path, place: str) -> None:
-    """Put rig.toml and camera.yaml back as they were; what is there now goes into the history.
+    """Put rig.toml, camera.yaml and arms back as they were; what is there now goes into the history.
 
     Args:
         rig_file: Path of rig.toml.
@@ -63,7 +68,8 @@ def bring_back(rig_file: Path, place: str) -> None:
     """
     keep_old(rig_file)
     folder = rig_file.parent
-    for name in (_FILES[1], rig_file.name):
+    arms = sorted(path.name for path in (folder / place).glob("*.urdf")) if place else []
+    for name in (*arms, _FILES[1], rig_file.name):
         kept = folder / place / name
         if place and kept.is_file():
             write_atomic(folder / name, kept.read_bytes())
@@ -105,13 +111,7 @@ def write_results(
     if tool is not None:
         rig = replace(rig, T_flange_tool=Transform(np.array(tool["T_flange_tool"])))
     if hand_eye is not None:
-        known |= {
-            "calibrated": now(),
-            "calibrated_from": origin,
-            "calibrated_by": f"vision-ik {__version__}",
-            "calibration_views": f"{hand_eye['views_used']} of {len(hand_eye['views'])}",
-            "calibration_sigma": f"{hand_eye['sigma_mm']:.3f} mm",
-        }
+        known |= _in_short(hand_eye, origin)
         covariance: Floats = np.array(hand_eye["covariance"])
         rig = replace(
             rig,
@@ -120,6 +120,51 @@ def write_results(
             camera_covariance=covariance,
         )
     return save_rig(replace(rig, provenance=known), rig_file), kept
+
+
+def write_arm(
+    rig: Rig,
+    rig_file: Path,
+    found: ArmCalibration,
+    *,
+    hand_eye: Mapping[str, Any],
+    board: Board | None,
+    provenance: Mapping[str, Any],
+    origin: str,
+) -> tuple[Path, Path, str]:
+    """Put a calibrated arm and the camera that belongs to it into a rig, keeping everything else in it.
+
+    Args:
+        rig: What is known apart from the result.
+        rig_file: Path of rig.toml.
+        found: An arm that was adopted.
+        hand_eye: From ``hand_eye_facts``, with the calibrated arm.
+        board: What was shown.
+        provenance: Where the result is from.
+        origin: What it was calibrated from, in a word.
+
+    Returns:
+        rig.toml, the arm's URDF, and where the rig before is kept.
+
+    Raises:
+        RecordingError: Something could not be written; the rig before is kept.
+    """
+    kept = keep_old(rig_file)
+    changed = rig_with_arm(replace(rig, boards=with_board(rig, board)), found, rig_file.parent)
+    known = {key: value for key, value in rig.provenance.items() if key != "check"} | _in_short(hand_eye, origin)
+    told = {"arm": {"note": found.note, **provenance}, "hand_eye": {**provenance, **told_of_hand_eye(hand_eye)}}
+    told = {step: {key: value for key, value in facts.items() if value is not None} for step, facts in told.items()}
+    return save_rig(replace(changed, provenance=known | told), rig_file), Path(changed.robot), kept
+
+
+def _in_short(hand_eye: Mapping[str, Any], origin: str) -> dict[str, str]:
+    return {
+        "calibrated": now(),
+        "calibrated_from": origin,
+        "calibrated_by": f"vision-ik {__version__}",
+        "calibration_views": f"{hand_eye['views_used']} of {len(hand_eye['views'])}",
+        "calibration_sigma": f"{hand_eye['sigma_mm']:.3f} mm",
+    }
 
 
 def with_board(rig: Rig, board: Board | None) -> dict[str, Board]:

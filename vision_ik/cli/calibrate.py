@@ -175,6 +175,28 @@ class AllOptions(ArmOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinksOptions(BoardOptions):
+    """Compute the arm as it is: joint zeros and link geometry, from views of a board with the arm's joints.
+
+    Takes the views that `calibrate hand-eye` kept in RIG/calibration, or those of --from, each with its joints q; 30
+    and more that use the joints' ranges. Where the views ask for another arm than the drawn one, its URDF is written
+    into the rig's folder, and the rig has this arm and the camera's place that belongs to it; else nothing changes.
+
+    Examples:
+      vision-ik calibrate arm --rig rigs/desk                   the views of the rig
+      vision-ik calibrate arm --rig rigs/desk --from views --json
+      vision-ik calibrate arm --from views.json --robot ur5e --intrinsics camera.yaml
+    """
+
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Folder of pictures with a poses.json, or a JSON file of corners, each view with q; by default the rig's views."""
+    mount: Literal["eye_to_hand", "eye_in_hand"] | None = None
+    """Who carries the camera; by default what the file or the rig says."""
+    intrinsics: Path | None = None
+    """Lens; by default that of the rig."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolOptions(RigOptions):
     """Compute where the tool's tip is on the flange, from touching one fixed point, and write it into the rig.
 
@@ -209,13 +231,16 @@ COMMANDS = {
     "camera": CameraOptions,
     "hand-eye": HandEyeOptions,
     "tool": ToolOptions,
+    "arm": LinksOptions,
     "all": AllOptions,
     "export": ExportOptions,
     "import": ImportOptions,
 }
 
 
-def run(options: CameraOptions | HandEyeOptions | ToolOptions | AllOptions | ExportOptions | ImportOptions) -> int:
+def run(
+    options: CameraOptions | HandEyeOptions | ToolOptions | LinksOptions | AllOptions | ExportOptions | ImportOptions,
+) -> int:
     """Calibrate what was asked for."""
     if isinstance(options, ExportOptions | ImportOptions):
         return run_exchange(options)
@@ -228,6 +253,10 @@ def run(options: CameraOptions | HandEyeOptions | ToolOptions | AllOptions | Exp
         from vision_ik.cli.calibrate_tool import calibrate_tool
 
         return calibrate_tool(options)
+    if isinstance(options, LinksOptions):
+        from vision_ik.cli.calibrate_arm import calibrate_links
+
+        return calibrate_links(options)
     from vision_ik.cli.calibrate_steps import calibrate_steps
 
     if not (options.undo or options.status):

@@ -11,7 +11,7 @@ from calibration.files.observations import described_board as board_in_files
 from calibration.hand_eye.solving import calibrate_hand_eye_poses
 from calibration.report.page import write_facts_report
 from calibration.wizard import Step, Wizard
-from calibration.wizard.results import hand_eye_facts
+from calibration.wizard.results import hand_eye_facts, told_of_hand_eye
 from calibration.wizard.saving import provenance_of, write_results
 from calibration.wizard.work import measured
 from vision_ik.cli import console
@@ -53,6 +53,7 @@ def calibrate_pairs(
     result = calibrate_hand_eye_poses(pairs.Ts_base_flange, pairs.Ts_camera_board, mount=mount)
     facts = hand_eye_facts(result, rig.intrinsics or CameraIntrinsics.from_field_of_view(640, 480))
     del facts["lens"]  # poses say nothing of it
+    facts["lens_refined"] = False
     taken = [{"T_base_flange": T.tolist()} for T in pairs.Ts_base_flange]
     origin = provenance_of(
         taken,
@@ -60,9 +61,7 @@ def calibrate_pairs(
         options={"goal": "hand-eye", "seed": 0},
         robot_hash=robot.hash,
         mount=mount,
-        views_used=facts["views_used"],
-        sigma_mm=facts["sigma_mm"],
-        sigma_deg=facts["sigma_deg"],
+        **told_of_hand_eye(facts),
     )
     file = options.rig if options.rig.suffix == ".toml" else options.rig / "rig.toml"
     written, _ = write_results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,10 @@ def present(view: WizardView, *, as_json: bool, truth: Transform | None = None) 
             console.warn(f"{name} was left out: {reason}.")
     for warning in view.warnings:
         console.warn(warning)
+    _remarks(result)
     for further in check.get("further", {}).values():
         console.say(further.get("sentence") or f"{further['name']}: not checked. {further['skipped']}")
-    console.say(f"Written to {file}.")
+    console.say(_written(file, result))
 
 
 def present_facts(facts: Mapping[str, Any], file: Path, *, as_json: bool) -> None:
@@ -64,7 +66,8 @@ def present_facts(facts: Mapping[str, Any], file: Path, *, as_json: bool) -> Non
         console.results().print(_views(facts))
     for warning in facts["warnings"]:
         console.warn(warning)
-    console.say(f"Written to {file}.")
+    _remarks(facts)
+    console.say(_written(str(file), facts))
 
 
 def present_steps(view: WizardView, *, as_json: bool) -> None:
@@ -121,6 +124,7 @@ def _summary(
         ["arm noise", f"{result['arm_noise_mm']:.2f} / {result['arm_noise_deg']:.3f}", "", "mm / deg"],
         ["views used", f"{result['views_used']} of {len(result['views'])}", "", ""],
     ]
+    rows += [systematic_row(systematic) for systematic in result["systematics"] if _counts(systematic)]
     if check:
         verdict = {True: "passed", False: "failed", None: ""}[check["passed"]]
         off = f"{check['error_mm']:.2f} / {check['error_deg']:.3f}"
@@ -134,6 +138,31 @@ def _summary(
         off = f"{error['true_error_mm']:.2f} / {error['true_error_deg']:.3f}"
         rows.append(["true error (simulation)", off, "", "mm / deg"])
     return console.table(["hand-eye", "value", "± sigma", "unit"], rows, right={"value", "± sigma"})
+
+
+def systematic_row(systematic: Mapping[str, Any]) -> list[str | Text]:
+    """Return a systematic error as a row of a table: what, how much, how sure, unit."""
+    scale, unit = (1e3, "ms") if systematic["unit"] == "s" else (1.0, systematic["unit"])
+    sigma = scale * systematic["sigma"]
+    what = systematic["name"] + ("" if systematic["adopted"] else ", not taken into account")
+    estimate = Text(f"{scale * systematic['estimate']:.3g}", style="yellow" if systematic["striking"] else "")
+    return [what, estimate, f"{sigma:.2g}" if math.isfinite(sigma) else "", unit]
+
+
+def _counts(systematic: Mapping[str, Any]) -> bool:
+    return bool(systematic["adopted"] or systematic["striking"])
+
+
+def _remarks(result: Mapping[str, Any]) -> None:
+    """Say what was taken into account and calls for nothing: what does is among the warnings."""
+    for systematic in result["systematics"]:
+        if systematic["adopted"] and systematic["sentence"] not in result["warnings"]:
+            console.say(systematic["sentence"])
+
+
+def _written(file: str, result: Mapping[str, Any]) -> str:
+    with_lens = ", the refined lens to camera.yaml beside it" if result.get("lens_refined") else ""
+    return f"Written to {file}{with_lens}."
 
 
 def _views(result: Mapping[str, Any]) -> object:

@@ -100,7 +100,7 @@ def _from_files(options: HandEyeOptions | AllOptions, path: Path) -> int:
                 except VisionIkError:
                     wizard.withdraw()
                     raise
-                stage.update(f"{view.done} views")
+                stage.update(f"{len(wizard.state.of('views'))} views")
             for name in view.rejected:
                 stages.say(f"The board was not found in {name}.")
             if options.mount is not None:

@@ -26,7 +26,7 @@ from vision_ik.errors import MissingDependencyError, VisionIkError
 VERBS: dict[str, str] = {
     "demo": "Run the whole story: calibrate a simulated camera, then follow a moving tag.",
     "run": "Drive an arm toward the tags seen in a webcam, video, picture, stream or simulation.",
-    "calibrate": "Find out where the camera is (hand-eye), and what its lens does (camera).",
+    "calibrate": "Find out where the camera is (hand-eye), its lens (camera), the tool, the arm; export and import.",
     "train": "Train the learned IK seeds of one arm.",
     "tags": "Print tags and boards, check them on pictures, or learn a bundle of tags from a film.",
     "bench": "Measure the figures in the docs on this machine.",
