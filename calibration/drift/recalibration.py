@@ -173,7 +173,7 @@ def recalibrate(
     reports = _judge(fitted, corners, names)
     result = replace(_result(prior, fitted, corners, reports), intrinsics=intrinsics)
     if isinstance(before, HandEyeResult):
-        result = replace(result, time_offset=before.time_offset)
+        result = replace(result, pixel_sigma=before.pixel_sigma, time_offset=before.time_offset)
     twist = (known.T_mount_camera.inv() @ result.T_mount_camera).log()
     after = Accuracy.of(fitted.covariance)
     moved = ArmNoise(translation=float(np.linalg.norm(twist[:3])), rotation=float(np.linalg.norm(twist[3:])))
@@ -305,6 +305,7 @@ def _result(prior: Prior, fitted: _Fit, corners: Corners, reports: tuple[ViewRep
         T_holder_board=Transform(fitted.Y),
         joint_covariance=covariance,
         pixel_sigma=prior.noise.pixel,
+        sight_sigma=prior.noise.pixel,
         arm_sigma=prior.noise.arm,
         noise_estimated=False,
         views=reports,

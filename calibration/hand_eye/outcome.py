@@ -56,6 +56,7 @@ def outcome(problem: Problem, settled: Settled, remarks: Mapping[int, Remark]) -
         T_holder_board=Transform(reached.state.Y),
         joint_covariance=_symmetric(covariance[:12, :12]),
         pixel_sigma=float(np.sqrt(reached.variances.pixel)),
+        sight_sigma=float(np.sqrt(reached.variances.sight)),
         arm_sigma=ArmNoise(
             translation=float(np.sqrt(reached.variances.translation)),
             rotation=float(np.sqrt(reached.variances.rotation)),

@@ -48,7 +48,7 @@ def held_out_check(
     corners = Corners([view.detection for view in chosen], intrinsics)
     D, A = derivatives(state, flanges, result.mount)
     arm = np.repeat([result.arm_sigma.translation, result.arm_sigma.rotation], 3) ** 2
-    V = result.pixel_sigma**2 * corners.linearise(seen).covariance + A * arm @ np.swapaxes(A, 1, 2)
+    V = result.sight_sigma**2 * corners.linearise(seen).covariance + A * arm @ np.swapaxes(A, 1, 2)
     shared = D @ result.joint_covariance @ np.swapaxes(D, 1, 2)
     error = batch.log(seen @ batch.inverses(expected))
     squares = np.einsum("na,na->n", error, np.linalg.solve(V + shared, error[:, :, None])[:, :, 0])

@@ -172,7 +172,7 @@ def _planned_together(
             q_start=start if not views else observe.arm.read().q,
             joint_covariance=guess.joint_covariance if views else None,
             guess_covariance=guess.joint_covariance,
-            pixel_sigma=rough.pixel_sigma,
+            pixel_sigma=rough.sight_sigma,
             floor=workcell.floor,
             seed=seed + round_,
         )

@@ -61,13 +61,13 @@ class Noise:
     """What the views will be off by."""
 
     pixel: float = 0.3
-    """[px] Of a corner per axis."""
+    """[px] Of a corner per axis, as far as a view's board pose depends on it."""
     arm: ArmNoise = _TYPICAL_ARM
 
     @classmethod
     def of(cls, result: HandEyeResult) -> Noise:
         """Return the noise that a calibration found or was told."""
-        return cls(pixel=result.pixel_sigma, arm=result.arm_sigma)
+        return cls(pixel=result.sight_sigma, arm=result.arm_sigma)
 
 
 def information(workcell: Workcell, Ts_base_flange: Floats, noise: Noise) -> Floats:

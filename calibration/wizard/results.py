@@ -92,6 +92,7 @@ def hand_eye_facts(result: HandEyeResult, lens: CameraIntrinsics) -> dict[str, A
         "held_out_mm": result.held_out_translation * 1e3,
         "held_out_deg": float(np.rad2deg(result.held_out_rotation)),
         "corner_noise_px": result.pixel_sigma,
+        "sight_noise_px": result.sight_sigma,
         "arm_noise_mm": result.arm_sigma.translation * 1e3,
         "arm_noise_deg": float(np.rad2deg(result.arm_sigma.rotation)),
         "views_used": result.used_views,

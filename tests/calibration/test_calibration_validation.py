@@ -12,6 +12,7 @@ from calibration import (
     ArmNoise,
     CheckReport,
     HandEyeResult,
+    HandEyeView,
     Tolerance,
     TouchTest,
     ValidationReport,
@@ -23,6 +24,7 @@ from calibration import (
 )
 from calibration.lens.projection import project
 from calibration.validation.values import skipped
+from calibration.views.information import Noise
 from vision_ik.errors import CalibrationError
 from vision_ik.ik import HybridSolver, load_solver
 from vision_ik.rig import Mount
@@ -54,6 +56,26 @@ def test_fresh_views_find_a_camera_that_was_moved() -> None:
     assert report.passed is False
     assert report.consistent is False
     assert report.error == pytest.approx(0.01, rel=0.3)
+
+
+def test_views_whose_corners_err_together_are_predicted_as_far_off_as_they_are() -> None:
+    rng = np.random.default_rng(3)
+    stage = make_stage(rng, "eye_to_hand", 26, pixel=0.2, translation=0.1e-3, rotation=2e-4)
+    views = [_bent_sight(view, rng) for view in stage.views]
+    result = calibrate_hand_eye(views[:18], intrinsics=LENS)
+    assert result.sight_sigma > 3.0 * result.pixel_sigma
+    assert Noise.of(result).pixel == result.sight_sigma
+    report, _ = held_out_check(result, views[18:], intrinsics=LENS)
+    assert report.consistent is True
+    assert 0.4 < report.error / report.sigma < 2.0
+
+
+def _bent_sight(view: HandEyeView, rng: np.random.Generator) -> HandEyeView:
+    """Return a view in which all corners are off together, as a blurred picture's are: smoothly, by about a pixel."""
+    uv = view.detection.points_image
+    smooth = np.column_stack([np.ones(len(uv)), (uv - uv.mean(axis=0)) / 100.0])
+    moved = uv + smooth @ rng.normal(size=(3, 2))
+    return replace(view, detection=replace(view.detection, points_image=moved))
 
 
 def test_without_a_tolerance_there_is_no_verdict_and_without_views_no_check() -> None:
