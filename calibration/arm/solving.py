@@ -117,7 +117,7 @@ def calibrate_arm(
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         pixel=1.0 if pixel_sigma is None else pixel_sigma**2,
     )
-    optional = (BoardScale(board_sigma),) if board_sigma > 0.0 else ()
+    optional = (BoardScale(sigma_scale=board_sigma),) if board_sigma > 0.0 else ()
     return _calibrate(robot, comparison, optional, solve, prior, warnings)
 
 

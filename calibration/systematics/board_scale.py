@@ -18,7 +18,7 @@ from calibration.systematics.moved_corners import by_board_point
 from vision_ik.types import Floats
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BoardScale:
     """A `SightTerm`: by which share the board is larger than told."""
 

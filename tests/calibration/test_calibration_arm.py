@@ -233,3 +233,15 @@ def test_a_board_of_another_size_is_noticed_and_not_taken_for_another_arm(rng: n
     assert not found.adopted
     assert any("% smaller than told" in text for text in found.warnings)
     assert calibrate_arm(small, robot=UR5E, intrinsics=LENS, board_sigma=0.0).adopted, "its links would fit the board"
+
+
+def test_the_board_is_believed_as_far_as_its_sigma_says(rng: np.random.Generator) -> None:
+    views = see(UR5E, "eye_to_hand", postures("eye_to_hand", 15, rng), rng)
+    small = [
+        replace(view, detection=replace(view.detection, points_board=1.01 * view.detection.points_board))
+        for view in views
+    ]
+    found = [calibrate_arm(small, robot=UR5E, intrinsics=LENS, board_sigma=sigma) for sigma in (0.003, 0.03)]
+    tight, loose = ([term for term in each.hand_eye.terms if term.name == "board scale"] for each in found)
+    assert tight[0].sigma[0] < loose[0].sigma[0]
+    assert abs(tight[0].theta[0]) < abs(loose[0].theta[0])
