@@ -21,7 +21,7 @@ from calibration.hand_eye.closed_form import discrepancies, kronecker
 from calibration.hand_eye.consensus import middle
 from calibration.lens.projection import project
 from vision_ik.rig import Mount
-from vision_ik.transforms import Transform
+from vision_ik.transforms import TransformLike, as_transform
 from vision_ik.types import Board, BoardDetection, CameraIntrinsics, Chessboard, Floats
 
 _TRIPLES = 120
@@ -78,7 +78,7 @@ def counted_alike(
     """
     turns = same_looks(board)
     posed = batch.posed(seen[:, 0])
-    if board is None or len(turns) == 1 or posed.sum() < MIN_VIEWS:
+    if not isinstance(board, Chessboard) or len(turns) == 1 or posed.sum() < MIN_VIEWS:
         return list(detections), seen
     order = np.zeros(len(seen), dtype=np.int_)
     arms = arm_poses(Ts_base_flange[posed], mount)
@@ -91,9 +91,9 @@ def counted_alike(
 
 
 def counted_as_expected(
-    detection: BoardDetection, board: Board | None, T_camera_board: Transform, intrinsics: CameraIntrinsics
+    detection: BoardDetection, board: Board | None, T_camera_board: TransformLike, intrinsics: CameraIntrinsics
 ) -> BoardDetection:
-    """Return a view with its corners counted from where a calibration expects the first one.
+    """Return what was seen, with the corners counted from where a calibration expects the first one.
 
     Args:
         detection: The corners, counted from any of those that look alike.
@@ -104,8 +104,9 @@ def counted_as_expected(
     ways = [detection, *(_counted(detection, turn) for turn in same_looks(board)[1:])]
     if len(ways) == 1:
         return detection
-    off = [np.square(way.points_image - project(T_camera_board.apply(way.points_board), intrinsics)[0]) for way in ways]
-    sums = np.array([each.sum() for each in off])
+    T = as_transform(T_camera_board)
+    off = [way.points_image - project(T.apply(way.points_board), intrinsics)[0] for way in ways]
+    sums = np.array([np.square(each).sum() for each in off])
     return ways[int(np.argmin(np.where(np.isfinite(sums), sums, np.inf)))]
 
 

@@ -115,9 +115,10 @@ class Standing:
         return None if record is None or not record.outcome else self.document.outcomes[record.outcome]
 
     def posed_views(self, *roles: Role) -> list[HandEyeView]:
-        """Return the views of the arm taken for ``roles``."""
+        """Return the views of the arm taken for ``roles``, their corners counted as the result counts them."""
         names = [name for role in roles for name in self.state.of(role)]
-        return self.evidence.views(names, self.document.taken)
+        views, result = self.evidence.views(names, self.document.taken), self.outcome(Step.SOLVE)
+        return views if result is None else work.counted_as_expected(views, self.evidence.board, result)
 
     def picture_size(self) -> tuple[int, int] | None:
         """Return width and height of the pictures [px], None while there are none."""

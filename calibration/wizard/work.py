@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 
 from calibration import batch
 from calibration.files.observations import Observations, read_observations
+from calibration.hand_eye import turned_boards
+from calibration.hand_eye.chain import ChainState, camera_board
 from calibration.hand_eye.corners import better_corners
 from calibration.hand_eye.solving import calibrate_hand_eye
 from calibration.hand_eye.values import HandEyeResult, HandEyeView
 from calibration.lens.intrinsics import IntrinsicsResult, LensChoice, calibrate_intrinsics
 from calibration.wizard.evidence import Evidence, short
+from calibration.wizard.results import parse_lens
 from calibration.wizard.store import digest
 from vision_ik.cameras.pictures import fit_intrinsics
 from vision_ik.config import at_key
@@ -106,6 +110,28 @@ def foretell(
         CalibrationError: The views do not determine it.
     """
     return calibrate_hand_eye(views, intrinsics=lens, mount=mount, board=board, systematics=(), seed=seed)
+
+
+def counted_as_expected(
+    views: Sequence[HandEyeView], board: Board | None, result: Mapping[str, Any]
+) -> list[HandEyeView]:
+    """Return views with their corners counted as a calibration expects them, of a board that looks alike turned.
+
+    Args:
+        views: They.
+        board: What they show.
+        result: From ``hand_eye_facts``.
+    """
+    if not views or len(turned_boards.same_looks(board)) == 1:
+        return list(views)
+    X, Y = np.array(result["T_mount_camera"]), np.array(result["T_holder_board"])
+    flanges = np.stack([view.flange.matrix for view in views])
+    state = ChainState(X, Y, np.tile(np.eye(4), (len(views), 1, 1)))
+    lens = parse_lens(result["lens"])
+    return [
+        replace(view, detection=turned_boards.counted_as_expected(view.detection, board, expected, lens))
+        for view, expected in zip(views, camera_board(state, flanges, result["mount"]), strict=True)
+    ]
 
 
 def lens_for(lens: CameraIntrinsics, size: tuple[int, int], source: str) -> CameraIntrinsics:

@@ -11,6 +11,9 @@ from calibration_stage import LENS, MOUNTS, Stage, detection, make_stage
 from calibration import HandEyeView, calibrate_hand_eye
 from calibration.hand_eye.turned_boards import counted_as_expected, same_looks
 from calibration.lens.projection import project
+from calibration.wizard.checking import check_view
+from calibration.wizard.results import hand_eye_facts
+from calibration.wizard.work import counted_as_expected as counted_for
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import BoardDetection, Chessboard
@@ -111,3 +114,14 @@ def test_a_fresh_view_is_counted_as_the_calibration_expects_it() -> None:
         counted = counted_as_expected(found, OBLONG, near, LENS)
         expected, _ = project(T_camera_board.apply(counted.points_board), LENS)
         np.testing.assert_allclose(expected, counted.points_image, atol=1e-6)
+
+
+def test_views_to_check_a_result_with_are_counted_as_the_result_is(rng: np.random.Generator) -> None:
+    stage = stage_of(OBLONG, rng, "eye_in_hand", 12)
+    views = [replace(view, detection=turned(view.detection, OBLONG, 2 * (i % 2))) for i, view in enumerate(stage.views)]
+    result = calibrate_hand_eye(views[:9], intrinsics=LENS, mount="eye_in_hand", board=OBLONG, systematics=())
+    facts = hand_eye_facts(result, LENS)
+    fresh = counted_for(views[9:], OBLONG, facts)
+    turns = [check_view(facts, view, LENS) for view in fresh]
+    assert all(found is not None and found[1] < 2.0 for found in turns)
+    assert [check_view(facts, view, LENS) for view in views[9:]] != turns

@@ -23,6 +23,7 @@ from calibration import (
     seen_board,
 )
 from calibration.hand_eye.chain import ChainState, camera_board
+from calibration.hand_eye.turned_boards import counted_as_expected
 from calibration.validation.surfaces import plate
 from calibration.validation.values import skipped
 from calibration.views.moving import Mover
@@ -175,5 +176,8 @@ def _draw(wizard: Wizard, result: HandEyeResult, lens: CameraIntrinsics, last: S
     """Put a picture beside the views that shows corners as seen and as predicted."""
     state = ChainState(result.T_mount_camera.matrix, result.T_holder_board.matrix, np.eye(4)[None])
     expected = camera_board(state, last.T_base_flange.matrix[None], result.mount)[0]
-    drawn = reprojection_overlay(last.frame.image, expected, last.detection, lens)
+    seen = last.detection
+    if seen is not None:
+        seen = counted_as_expected(seen, wizard.evidence.board, expected, lens)
+    drawn = reprojection_overlay(last.frame.image, expected, seen, lens)
     write_atomic(wizard.folder / "overlay.png", cv2.imencode(".png", drawn)[1].tobytes())
