@@ -32,6 +32,8 @@ _PRIOR_MEAN = 2.0 * np.log(np.array([1.0, *_PRIOR_ARM, 1.0]))
 _SUM, _DIFFERENCE = np.array([0.0, 0.5, 0.5, 0.0]), np.array([0.0, 1.0, -1.0, 0.0])
 _PRIOR_PRECISION = np.outer(_SUM, _SUM) / _PRIOR_LEVEL**2 + np.outer(_DIFFERENCE, _DIFFERENCE) / _PRIOR_RATIO**2
 """(4, 4) for the logarithms of the variances of pixel, translation, rotation and sight; together worth one view."""
+_PRIOR_SIGHT = 2.0 * np.log(3.0)
+"""Of sight where no corners are seen, only poses, and their covariance is a guess: a factor 3 in sigma."""
 _FEWEST_DOF = 8.0
 """Of Fisher's F: with fewer its tail is that of levels which the prior rules out."""
 _HELD = 0.95
@@ -219,10 +221,17 @@ def _posterior(model: MixedModel, log_variance: Floats) -> _Posterior:
     variances = Variances(*np.exp(log_variance).tolist())
     solution = model.solve(variances)
     score, fisher = _score(model, variances, solution)
-    away = log_variance - _PRIOR_MEAN
-    pull = _PRIOR_PRECISION @ away
+    away, precision = log_variance - _PRIOR_MEAN, _prior_precision(model)
+    pull = precision @ away
     density = _restricted(model, variances, solution, solution.information) - 0.5 * float(away @ pull)
-    return _Posterior(log_variance, density, score - pull, fisher + _PRIOR_PRECISION)
+    return _Posterior(log_variance, density, score - pull, fisher + precision)
+
+
+def _prior_precision(model: MixedModel) -> Floats:
+    """Return the (4, 4) precision of the prior of the logarithms of the levels."""
+    if model.residual_dof.any():
+        return _PRIOR_PRECISION
+    return _PRIOR_PRECISION + np.diag([0.0, 0.0, 0.0, _PRIOR_SIGHT**-2.0])
 
 
 def excess_of_sight(model: MixedModel, variances: Variances, free: tuple[bool, bool, bool]) -> float:
@@ -245,7 +254,7 @@ def level_spread(model: MixedModel, variances: Variances, free: tuple[bool, bool
     """Return the covariance (m, m) of the logarithms of the estimated levels, and what of the four each is (4, m)."""
     _, fisher = _score(model, variances, model.solve(variances))
     levels = _levels(variances, free)
-    return batch.inverse(levels.T @ (fisher + _PRIOR_PRECISION) @ levels), levels
+    return batch.inverse(levels.T @ (fisher + _prior_precision(model)) @ levels), levels
 
 
 def _levels(variances: Variances, free: tuple[bool, bool, bool]) -> Floats:

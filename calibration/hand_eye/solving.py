@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from calibration.hand_eye import checks
 from calibration.hand_eye.agreement import Problem
-from calibration.hand_eye.board_pose import all_board_poses
+from calibration.hand_eye.board_pose import all_board_poses, usual_covariances
 from calibration.hand_eye.causes import Cause, Remark
 from calibration.hand_eye.causes_set import unequal_error
 from calibration.hand_eye.chain import arm_poses
@@ -123,7 +123,8 @@ def calibrate_hand_eye_poses(
     """Compute where the camera is from pairs of poses, without pixels.
 
     Less exact than ``calibrate_hand_eye``: how well a picture fixes each direction of the board's
-    pose is lost unless ``covariances`` tell. Without them all noise is put on the arm.
+    pose is lost unless ``covariances`` tell. Without them those of a board of usual size stand in, by a factor
+    that is estimated (the ``pixel_sigma`` of the result).
 
     Args:
         Ts_base_flange: (N, 4, 4) as the arm reported.
@@ -143,7 +144,7 @@ def calibrate_hand_eye_poses(
     checks.check_count(len(flanges))
     if len(flanges) != len(boards):
         raise unequal_error(flanges, boards, mount, np.random.default_rng(seed))
-    noise = np.zeros((len(boards), 6, 6)) if covariances is None else np.asarray(covariances, dtype=np.float64)
+    noise = usual_covariances(boards) if covariances is None else np.asarray(covariances, dtype=np.float64)
     problem = Problem(
         flanges=flanges,
         mount=mount,
@@ -151,7 +152,7 @@ def calibrate_hand_eye_poses(
         evidence=Poses(boards, noise),
         candidates=boards[:, None],
         start=Variances(1.0, *_squares(arm_sigma or _START_ARM)),
-        free=(False, arm_sigma is None, arm_sigma is None),
+        free=(covariances is None and bool(noise.any()), arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
     )

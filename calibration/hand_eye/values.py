@@ -91,7 +91,8 @@ class HandEyeResult:
     joint_covariance: Floats
     """(12, 12) of T_mount_camera and T_holder_board together."""
     pixel_sigma: float
-    """[px] Noise of a corner per axis; estimated unless it was given. 0 for pose pairs."""
+    """[px] Noise of a corner per axis; estimated unless it was given. For pose pairs, the factor on the sigmas of their
+    covariances; 1 where those were given."""
     sight_sigma: float
     """[px] ... as far as a view's board pose depends on it: larger than ``pixel_sigma`` where the corners of a view
     err together. What further views will be off by follows from this one."""

@@ -45,8 +45,9 @@ def test_levels_come_to_rest_where_the_arm_is_far_better_than_the_pictures(seed:
     np.testing.assert_allclose(levels[-1].as_array(), levels[-2].as_array(), rtol=2e-3)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["with covariances", "without"])
 @pytest.mark.parametrize("mount", MOUNTS)
-def test_pose_pairs_reach_the_least_error_possible(mount: Mount) -> None:
+def test_pose_pairs_reach_the_least_error_possible(mount: Mount, told: bool) -> None:
     ours, closed, honesty = [], [], []
     for seed in range(25):
         stage = cobot_stage(seed, mount, 12)
@@ -59,14 +60,14 @@ def test_pose_pairs_reach_the_least_error_possible(mount: Mount) -> None:
             np.stack([view.flange.matrix for view in stage.views]),
             boards,
             mount=mount,
-            covariances=back @ covariances @ np.swapaxes(back, 1, 2),
+            covariances=back @ covariances @ np.swapaxes(back, 1, 2) if told else None,
         )
         start = closed_form_hand_eye(stage.views, intrinsics=LENS, mount=mount)
         ours.append(result.T_mount_camera.distance_to(stage.T_mount_camera)[0])
         closed.append(start.distance_to(stage.T_mount_camera)[0])
         honesty.append(normalised_error(result.T_mount_camera, result.covariance, stage) / 6.0)
     assert 0.65 < np.mean(honesty) < 1.4
-    assert np.mean(np.square(ours)) < 0.6 * np.mean(np.square(closed))
+    assert np.mean(np.square(ours)) < 0.3 * np.mean(np.square(closed))
 
 
 @pytest.mark.parametrize("mount", MOUNTS)

@@ -375,7 +375,7 @@ def _pairs_table(trials: int) -> Table:
             "covered % ",
         ),
         rows=tuple(rows),
-        note=f"{trials} trials. Without covariances every direction of a board's pose counts the same.",
+        note=f"{trials} trials. Without covariances, those of a board of usual size stand in, their level estimated.",
     )
 
 
