@@ -63,6 +63,10 @@ class Outcome:
         """Share of trials with the truth within the stated region [%]."""
         return 100.0 * float(np.mean(self.inside))
 
+    def beside_mm(self, name: str) -> float:
+        """Return the root mean square error on the trials that a peer has seen."""
+        return 1e3 * _rms(self.ours[: len(self.peers[name])])
+
     def failures(self, errors: Sequence[float]) -> float:
         """Return the share that is refused or off by too much [%]."""
         return 100.0 * float(np.mean(~(np.array(errors) <= FAILED * np.array(self.bound[: len(errors)]))))
