@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calibration.files.contents import Contents
+from calibration.files.contents import Contents, PosedPictures
 from calibration.files.documents import Document, load_document
 from calibration.files.industrial import is_industrial, read_industrial
 from calibration.files.listed import is_listing, read_listing
@@ -49,8 +49,23 @@ _READ = (
 )
 
 
-def find_views(path: Path) -> tuple[Path, Document, ViewsFormat]:
-    """Return the file that lists the views of a folder (or the file itself), its content, and its format.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FoundViews:
+    """The file that lists the views."""
+
+    file: Path
+    document: Document
+    """What it holds."""
+    known: ViewsFormat
+    remark: str = ""
+    """Which other file was passed over for it, and why; empty where there was none."""
+
+
+def find_views(path: Path) -> FoundViews:
+    """Return the file that lists the views of a folder, or the file itself.
+
+    Where one file names pictures of a board that it describes, and another holds corners that were found in them
+    before, the pictures count; the corners, where the other file cannot be read.
 
     Raises:
         ConfigError: There is none, its format is unknown, or there are several; the sentence names what was found.
@@ -60,11 +75,11 @@ def find_views(path: Path) -> tuple[Path, Document, ViewsFormat]:
         known = _format(document)
         if known is None:
             raise ConfigError(f"{path} is in no format of views that is known{_told(document)}.", _READ, path=path)
-        return path, document, known
+        return FoundViews(file=path, document=document, known=known)
     if (path / _OWN).is_file():
         return find_views(path / _OWN)
     files = sorted(file for file in path.glob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
-    found: list[tuple[Path, Document, ViewsFormat]] = []
+    found: list[FoundViews] = []
     broken: list[ConfigError] = []
     for file in files:
         try:
@@ -74,17 +89,35 @@ def find_views(path: Path) -> tuple[Path, Document, ViewsFormat]:
             continue
         known = _format(document)
         if known is not None:
-            found.append((file, document, known))
+            found.append(FoundViews(file=file, document=document, known=known))
     if not found and len(broken) == 1:
         raise broken[0]
     if not found:
         raise ConfigError(_nothing(path, files), _READ, path=path)
-    if len(found) > 1:
-        listed = " and ".join(f"{known.name} ({file.name})" for file, _, known in found)
-        raise ConfigError(
-            f"{path} can be read as {listed}.", f"Name the file: --from {found[0][0]}, for one.", path=path
-        )
-    return found[0]
+    return found[0] if len(found) == 1 else _chosen(path, found)
+
+
+def _chosen(path: Path, found: list[FoundViews]) -> FoundViews:
+    """Return of two files the one to read, where one names pictures and the other holds corners found in them.
+
+    Raises:
+        ConfigError: Nothing tells which is meant.
+    """
+    if len(found) == 2:
+        corners, pictures = sorted(found, key=lambda each: not is_listing(each.document))
+        if is_listing(corners.document) and not is_listing(pictures.document):
+            instead = f"--from {corners.file} takes the corners found before."
+            try:
+                contents = pictures.known.read(pictures.file, pictures.document, None)
+            except ConfigError as error:
+                remark = f"Took the corners in {corners.file.name}, as {pictures.file.name} is not read: {error.cause}"
+                return replace(corners, remark=remark)
+            if isinstance(contents, PosedPictures) and contents.board is not None:
+                remark = f"Took {pictures.file.name} and its pictures, not {corners.file.name}: {instead}"
+                return replace(pictures, remark=remark)
+    listed = " and ".join(f"{each.known.name} ({each.file.name})" for each in found)
+    ways = " or ".join(f"--from {each.file}" for each in found)
+    raise ConfigError(f"{path} can be read as {listed}.", f"Name the file: {ways}.", path=path)
 
 
 def _format(document: Document) -> ViewsFormat | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibration.files.contents import PosedCorners, PosedPictures, PosePairs
@@ -30,7 +30,7 @@ class Observations:
     board: Board | None = None
     """What the print in the pictures is; None where corners were read."""
     remarks: tuple[str, ...] = ()
-    """What was wrong with the board as told."""
+    """What was wrong with the board as told, and which of several files was read."""
     lens: CameraIntrinsics | None = None
     """As the files state it, perhaps nominal; None when they do not."""
 
@@ -49,13 +49,17 @@ def read_observations(path: str | Path, *, board: Board | None = None) -> Observ
         FrameReadError: A picture cannot be decoded.
         TagError: The pictures show another board, or the board mirrored.
     """
-    file, document, known = find_views(Path(path))
-    contents = known.read(file, document, None)
+    found = find_views(Path(path))
+    file, remarks = found.file, (found.remark,) if found.remark else ()
+    contents = found.known.read(file, found.document, None)
     match contents:
         case PosedCorners():
-            return Observations(views=contents.views, image_size=contents.image_size, mount=contents.mount)
+            return Observations(
+                views=contents.views, image_size=contents.image_size, mount=contents.mount, remarks=remarks
+            )
         case PosedPictures():
-            return _look(file, contents, board or contents.board)
+            read = _look(file, contents, board or contents.board)
+            return replace(read, remarks=(*remarks, *read.remarks))
         case PosePairs():
             raise ConfigError(
                 f"{file} holds pairs of poses, and neither pictures nor corners.",
@@ -75,10 +79,10 @@ def read_pose_pairs(path: str | Path, *, mount: Mount | None = None) -> PosePair
         ConfigError: No such file, or malformed; the sentence names the key.
         InvalidPoseError: A pose is no rigid transform.
     """
-    file, document, known = find_views(Path(path))
-    if known.name not in _PAIRS:
+    found = find_views(Path(path))
+    if found.known.name not in _PAIRS:
         return None
-    contents = known.read(file, document, mount)
+    contents = found.known.read(found.file, found.document, mount)
     return contents if isinstance(contents, PosePairs) else None
 
 
@@ -92,10 +96,10 @@ def described_board(path: str | Path) -> Board | None:
         ConfigError: No such file, or malformed; the sentence names the key.
         InvalidPoseError: A pose is no rigid transform.
     """
-    file, document, known = find_views(Path(path))
-    if known.name in _PAIRS[:2]:
+    found = find_views(Path(path))
+    if found.known.name in _PAIRS[:2]:
         return None
-    contents = known.read(file, document, None)
+    contents = found.known.read(found.file, found.document, None)
     return contents.board if isinstance(contents, PosedPictures) else None
 
 

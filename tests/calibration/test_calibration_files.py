@@ -17,6 +17,7 @@ from calibration_stage import BOARD, make_stage
 
 from calibration import calibrate_hand_eye_poses, read_observations, read_pose_pairs
 from calibration.files.contents import PosePairs
+from calibration.files.formats import find_views
 from calibration.files.observations import described_board
 from calibration.files.samples import moveit_samples
 from calibration.files.tabb import write_robot_cali
@@ -145,10 +146,8 @@ def test_a_robot_cali_holds_the_base_seen_from_the_hand_in_millimetres(tmp_path:
         "chess_mm_height 28.5 chess_mm_width 28.5 chess_height 6 chess_width 8"
     )
     assert described_board(tmp_path) == Chessboard(columns=9, rows=7, square_m=0.0285)
-    from calibration.files.formats import find_views
-
-    file, document, known = find_views(tmp_path)
-    contents: Any = known.read(file, document, None)
+    found = find_views(tmp_path)
+    contents: Any = found.known.read(found.file, found.document, None)
     assert contents.mount == "eye_in_hand"
     np.testing.assert_allclose(contents.pictures[0].T_base_flange.translation, [0.0, 0.0, 0.5], atol=1e-12)
 
@@ -156,15 +155,13 @@ def test_a_robot_cali_holds_the_base_seen_from_the_hand_in_millimetres(tmp_path:
 def test_poses_of_a_robot_cali_belong_to_the_pictures_of_their_number(tmp_path: Path, rng: np.random.Generator) -> None:
     poses = [view.flange for view in make_stage(rng, "eye_in_hand", 12).views]
     write_tabb(tmp_path, poses, range(12))
-    from calibration.files.formats import find_views
-
-    file, document, known = find_views(tmp_path)
-    contents: Any = known.read(file, document, None)
+    found = find_views(tmp_path)
+    contents: Any = found.known.read(found.file, found.document, None)
     assert [picture.name for picture in contents.pictures][9:] == [f"images/image{i}.png" for i in (9, 10, 11)]
     assert contents.pictures[10].T_base_flange.distance_to(poses[10])[0] < 1e-12
     (tmp_path / "images/image3.png").unlink()
     with pytest.raises(ConfigError, match=r"12 poses, and .* 11 pictures"):
-        known.read(file, document, None)
+        found.known.read(found.file, found.document, None)
     numbered = {str(i): json.loads(json.dumps(np.eye(4).tolist())) for i in range(12)}
     (tmp_path / "robot_cali.txt").unlink()
     (tmp_path / "robot_cali.json").write_text(json.dumps(numbered))
@@ -248,11 +245,9 @@ def test_a_csv_says_by_its_header_what_is_where(tmp_path: Path) -> None:
         "image,x_m,y_m,z_m,rx_deg,ry_deg,rz_deg": ["a.png", 0.1, -0.2, 0.3, *np.rad2deg(turn)],
     }
     cv2.imwrite(str(tmp_path / "a.png"), blank(1)[0])
-    from calibration.files.formats import find_views
-
     for header, row in headers.items():
-        file, document, known = find_views(write_rows(tmp_path / "poses.csv", [header.split(","), row]))
-        contents: Any = known.read(file, document, None)
+        found = find_views(write_rows(tmp_path / "poses.csv", [header.split(","), row]))
+        contents: Any = found.known.read(found.file, found.document, None)
         assert contents.pictures[0].name == "a.png"
         metres, angle = contents.pictures[0].T_base_flange.distance_to(T)
         assert (metres < 1e-9, angle < 1e-9) == (True, True), header
@@ -307,6 +302,35 @@ def test_a_folder_that_can_be_read_in_two_ways_or_in_none_is_named(tmp_path: Pat
     (tmp_path / "poses.json").write_text('{"views": []}')
     with pytest.raises(VisionIkError, match="lacks the key 'image_size'"):
         read_observations(tmp_path)
+
+
+def test_corners_beside_the_pictures_they_were_found_in_are_passed_over_with_a_word(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    stage = make_stage(rng, "eye_in_hand", 3)
+    write_tabb(tmp_path, [view.flange for view in stage.views], range(3))
+    views = [
+        {"T_base_flange": view.flange.matrix.tolist(), "corners": view.detection.points_image.tolist()}
+        for view in stage.views
+    ]
+    corners = tmp_path / "corners.json"
+    corners.write_text(json.dumps({"image_size": [640, 480], "board": BOARD.chess_corners.tolist(), "views": views}))
+    found = find_views(tmp_path)
+    assert found.file.name == "robot_cali.txt"
+    assert f"--from {corners}" in found.remark
+    assert not find_views(corners).remark
+    # Pictures of a board that nobody can look for: what was found in them is all there is.
+    (tmp_path / "calibration_object.txt").write_text(
+        "chess_mm_height 28.5 chess_mm_width 30 chess_height 6 chess_width 8"
+    )
+    read = read_observations(tmp_path)
+    assert len(read.views) == 3
+    assert "only squares are looked for" in read.remarks[0]
+    # Nobody says which board the pictures show: either may be meant.
+    (tmp_path / "calibration_object.txt").unlink()
+    with pytest.raises(ConfigError, match="can be read as") as caught:
+        read_observations(tmp_path)
+    assert f"--from {corners} or --from {tmp_path / 'robot_cali.txt'}" in caught.value.remedy
 
 
 def test_a_sample_without_its_partner_is_named(tmp_path: Path) -> None:
