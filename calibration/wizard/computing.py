@@ -21,7 +21,7 @@ from calibration.wizard.standing import Standing
 from calibration.wizard.state import Document, Record
 from calibration.wizard.steps import Goal, Step
 from calibration.wizard.store import Store
-from calibration.wizard.tooling import fit_tool, tool_facts
+from calibration.wizard.tooling import fit_tool, oriented, tool_facts
 from vision_ik.errors import CalibrationError, ConfigError
 from vision_ik.layouts import parse_board
 from vision_ik.rig import Rig, load_rig
@@ -194,7 +194,7 @@ class Computing(Standing):
             CalibrationError: The touches do not tell.
         """
         names = self.state.of("touches")
-        facts = tool_facts(self.tool(names))
+        facts = tool_facts(oriented(self.tool(names), self.setting("behind") or ()))
         picked = {key: facts[key] for key in ("sigma_mm", "held_out_mm", "arm_noise_mm", "arm_noise_deg", "used")}
         facts["provenance"] = self._provenance(names, robot_hash=self.robot.hash, **picked)
         self.record(Step.TOOL, facts, "the tool")

@@ -203,7 +203,9 @@ class Standing:
             case Step.TOUCHES:
                 return {"robot": robot}
             case Step.TOOL:
-                return {"touches": digest(self.state.of("touches")), "robot": robot}
+                behind = answers.get("behind")
+                touches = digest(self.state.of("touches"))
+                return {"touches": touches, "robot": robot, "direction": digest(behind) if behind else ""}
             case Step.SAVE if self.goal == "tool":
                 return {"tool": outcome_number(self.state, Step.TOOL)}
             case Step.SAVE:

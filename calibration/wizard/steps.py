@@ -54,6 +54,7 @@ CHANGED: Mapping[str, str] = {
     "hand-eye": "the result is another",
     "tolerance": "the tolerance is another",
     "touches": "the touches are others",
+    "direction": "the points behind the tip are others",
     "tool": "the tool is another",
 }
 """What is said of an input that changed after a step was done."""
@@ -76,5 +77,5 @@ def steps_of(goal: Goal, *, lens_from_views: bool) -> tuple[Step, ...]:
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Return in words which inputs of a step are others than when it was done; empty when none."""
-    names = [name for name in now if before.get(name) != now[name]]
+    names = [name for name in now if before.get(name, "") != now[name]]
     return " and ".join(CHANGED.get(name, f"the {name} is another") for name in names)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from calibration.tool.orientation import orient_tool
 from calibration.tool.tip import calibrate_tool_tip
 from calibration.tool.values import ToolResult
 from calibration.wizard.evidence import short
@@ -76,6 +78,25 @@ def fit_tool(names: Sequence[str], taken: Mapping[str, Mapping[str, Any]], R_fla
     return calibrate_tool_tip(poses, R_flange_tool=R_flange_tool, names=[short(name) for name in names])
 
 
+def oriented(tip: ToolResult, behind: Sequence[Sequence[Any]]) -> ToolResult:
+    """Return the tool with its z axis through further points of it.
+
+    Args:
+        tip: Of the tool.
+        behind: Poses (4, 4) of the flange in which each of these points touched a fixed one.
+
+    Raises:
+        CalibrationError: Touches do not tell where a point is, or the points tell no direction.
+    """
+    if not behind:
+        return tip
+    points = [calibrate_tool_tip([Transform(np.array(T)) for T in poses]) for poses in behind]
+    said = [
+        f"Of point {i + 1} behind the tip: {warning}" for i, point in enumerate(points) for warning in point.warnings
+    ]
+    return replace(orient_tool(tip, points), warnings=(*tip.warnings, *said))
+
+
 def next_touch(count: int, hint: str) -> str:
     """Return how to touch next: what the calibration itself asks for, or one tilt after the other."""
     return hint or _GUIDES[count if count < len(_GUIDES) else 1 + (count - 1) % (len(_GUIDES) - 1)]
@@ -90,6 +111,7 @@ def tool_facts(result: ToolResult) -> dict[str, Any]:
         "covariance": result.covariance.tolist(),
         "orientation": result.orientation,
         "sigma_mm": result.sigma_translation * 1e3,
+        "sigma_deg": float(np.rad2deg(result.sigma_rotation)),
         "held_out_mm": result.held_out * 1e3,
         "arm_noise_mm": result.arm_sigma.translation * 1e3,
         "arm_noise_deg": float(np.rad2deg(result.arm_sigma.rotation)),

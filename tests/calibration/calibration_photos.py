@@ -26,9 +26,8 @@ def _page() -> Image:
     return render_board(BOARD, _PX_PER_M, margin_m=_MARGIN_M)
 
 
-def photograph(T_camera_board: Transform, page: Image | None = None) -> Image:
-    """Return the board as the camera sees it: a homography of its flat picture."""
-    height = BOARD.size_m[1]
+def photograph(T_camera_board: Transform, page: Image | None = None, height: float = BOARD.size_m[1]) -> Image:
+    """Return the board, ``height`` [m] tall, as the camera sees it: a homography of its flat picture."""
     T: Floats = T_camera_board.matrix
     to_camera = LENS.K @ np.column_stack([T[:3, 0], T[:3, 1], T[:3, 3]])
     offset = _MARGIN_M * _PX_PER_M - 0.5

@@ -197,20 +197,50 @@ class LinksOptions(BoardOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetOptions(RigOptions):
+    """Compute where the tool shall go, seen from a tag, from putting it there by hand, and write it into the rig.
+
+    The rig's camera sees the tag; then the arm is moved until the tool is where it shall go, the tag at rest. Once is
+    enough, three times tell how well it repeats. docs/conventions.md, "Views on disk", shows the file.
+
+    Examples:
+      vision-ik calibrate target --from showings.json --rig rigs/desk
+      vision-ik calibrate target --from showings.json --rig rigs/desk --standoff-mm 20 --json
+    """
+
+    from_: Annotated[Path, tyro.conf.arg(name="from")]
+    """JSON file of showings: the tag as it was seen, and where the arm was with the tool at its goal."""
+    tag: int | None = None
+    """Id of the tag; by default what the file says."""
+    standoff_mm: float = 0.0
+    """How far before the place shown the target shall be, against the tool's z axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolOptions(RigOptions):
-    """Compute where the tool's tip is on the flange, from touching one fixed point, and write it into the rig.
+    """Compute where the tool is on the flange, from touches of a point or a tag on it, and write it into the rig.
 
     Touch the same point (the tip of a nail, a punch mark) at least four times, better eight, with the tool tilted by
-    20 to 45 degrees every way. The orientation stays what the rig says of it.
+    20 to 45 degrees every way. The orientation stays what the rig says of it, or --behind tells the tool's axis.
+
+    Or put a tag on the tool (--tag) and show it to the camera of a calibrated rig, from several postures.
 
     Examples:
       vision-ik calibrate tool --rig rigs/desk --arm SPEC       you move the arm, and it says where it is
       vision-ik calibrate tool --rig rigs/desk                  you read the joints from its pendant
       vision-ik calibrate tool --from touches.json --robot ur5e --json
+      vision-ik calibrate tool --from tip.json --behind shaft.json
+      vision-ik calibrate tool --tag 7 --size-mm 30 --from views --rig rigs/desk
     """
 
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """JSON file of touches, or a folder with touches.json."""
+    """JSON file of touches, or a folder with touches.json; with --tag views of it, as `hand-eye --from` takes them."""
+    behind: tuple[Path, ...] = ()
+    """Touches with another point of the tool's axis behind its tip, as --from: z then points out of the tip."""
+    tag: int | None = None
+    """Id of a tag on the tool, --size-mm large, seen by the rig's camera: the tag is the tool unless --tag-at."""
+    tag_at: tuple[float, float, float, float, float, float] | None = None
+    """Where the tag is on the tool: x y z [m], roll pitch yaw [rad]."""
     arm: str = ""
     """Arm, as DRIVER:ADDRESS; without it you are asked where it is."""
     yes: bool = False
@@ -231,6 +261,7 @@ COMMANDS = {
     "camera": CameraOptions,
     "hand-eye": HandEyeOptions,
     "tool": ToolOptions,
+    "target": TargetOptions,
     "arm": LinksOptions,
     "all": AllOptions,
     "export": ExportOptions,
@@ -239,7 +270,14 @@ COMMANDS = {
 
 
 def run(
-    options: CameraOptions | HandEyeOptions | ToolOptions | LinksOptions | AllOptions | ExportOptions | ImportOptions,
+    options: CameraOptions
+    | HandEyeOptions
+    | ToolOptions
+    | TargetOptions
+    | LinksOptions
+    | AllOptions
+    | ExportOptions
+    | ImportOptions,
 ) -> int:
     """Calibrate what was asked for."""
     if isinstance(options, ExportOptions | ImportOptions):
@@ -253,6 +291,10 @@ def run(
         from vision_ik.cli.calibrate_tool import calibrate_tool
 
         return calibrate_tool(options)
+    if isinstance(options, TargetOptions):
+        from vision_ik.cli.calibrate_target import calibrate_target
+
+        return calibrate_target(options)
     if isinstance(options, LinksOptions):
         from vision_ik.cli.calibrate_arm import calibrate_links
 

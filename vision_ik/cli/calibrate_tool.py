@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
 from calibration.wizard import Answers, Command, Do, Import, Step, Wizard, WizardView
+from calibration.wizard.tooling import read_touches
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import ToolOptions
 from vision_ik.cli.calibrate_by_hand import by_hand
@@ -15,7 +17,9 @@ from vision_ik.cli.calibrate_report import present_steps
 from vision_ik.cli.calibrate_rig import existing_rig, new_rig, rig_and_robot
 from vision_ik.cli.calibrate_steps import GOES_ON, stand
 from vision_ik.cli.main import EXIT_FOUND, EXIT_OK
-from vision_ik.errors import VisionIkError
+from vision_ik.errors import ConfigError, VisionIkError
+from vision_ik.rig import Rig
+from vision_ik.robots import load_robot
 
 
 def calibrate_tool(options: ToolOptions) -> int:
@@ -24,6 +28,10 @@ def calibrate_tool(options: ToolOptions) -> int:
     Raises:
         VisionIkError: The touches do not tell, or something cannot be read or written.
     """
+    if options.tag is not None:
+        from vision_ik.cli.calibrate_tool_tag import calibrate_by_tag
+
+        return calibrate_by_tag(options)
     if options.undo or options.status:
         return stand(options.rig, "tool", undo=options.undo, as_json=options.json)
     new = existing_rig(options.rig) is None and not options.robot and options.from_ is None
@@ -35,7 +43,8 @@ def calibrate_tool(options: ToolOptions) -> int:
         elif had:
             console.say(f"Going on: {len(had)} touches were made before. --restart begins anew.")
         robot = {"robot": rig.robot, "base": rig.base, "tip": rig.tip}
-        told = {"robot": robot} if rig.robot else {}
+        told: dict[str, Any] = {"robot": robot} if rig.robot else {}
+        told["behind"] = _behind(options, rig)
         wizard.handle(Answers(told | {"touches": options.touches, "enough_touches": False, "source": options.arm}))
         try:
             if options.from_ is None:
@@ -47,6 +56,36 @@ def calibrate_tool(options: ToolOptions) -> int:
                 error.add_note(GOES_ON)
             raise
         return _end(wizard.view, options)
+
+
+def tool_table(facts: Mapping[str, Any], *, what: str, of: str) -> object:
+    """Return where the tool is, as a table.
+
+    Args:
+        facts: From ``tool_facts``.
+        what: The tool's origin is.
+        of: What it was computed from.
+    """
+    place = ", ".join(f"{1e3 * x:.2f}" for x in facts["translation"])
+    turn = (f"{facts['sigma_deg']:.3f}", "deg") if facts["sigma_deg"] > 0.0 else ("", "")
+    rows: list[Sequence[str | Text]] = [
+        [f"{what} in flange, position", place, f"{facts['sigma_mm']:.2f}", "mm"],
+        ["orientation", facts["orientation"], *turn],
+        [f"held-out {of}", f"{facts['held_out_mm']:.2f}", "", "mm"],
+        ["arm noise", f"{facts['arm_noise_mm']:.2f} / {facts['arm_noise_deg']:.3f}", "", "mm / deg"],
+        [f"{of} used", f"{facts['used']} of {facts['count']}", "", ""],
+    ]
+    return console.table(["tool", "value", "± sigma", "unit"], rows, right={"value", "± sigma"})
+
+
+def _behind(options: ToolOptions, rig: Rig) -> list[list[Any]]:
+    """Return the poses in which each point behind the tip touched a fixed one."""
+    if not options.behind:
+        return []
+    if not rig.robot:
+        raise ConfigError("The arm is unknown.", "Name it with --robot, such as --robot panda.")
+    robot = load_robot(rig.robot, rig.base, rig.tip)
+    return [[touch["T_base_flange"] for touch in read_touches(path, robot).values()] for path in options.behind]
 
 
 def _from_file(wizard: Wizard, path: Path) -> None:
@@ -68,15 +107,7 @@ def _end(view: WizardView, options: ToolOptions) -> int:
     if options.json:
         console.write_json({"file": file, **facts})
     else:
-        place = ", ".join(f"{1e3 * x:.2f}" for x in facts["translation"])
-        rows: list[Sequence[str | Text]] = [
-            ["tip in flange, position", place, f"{facts['sigma_mm']:.2f}", "mm"],
-            ["orientation", facts["orientation"], "", ""],
-            ["held-out touches", f"{facts['held_out_mm']:.2f}", "", "mm"],
-            ["arm noise", f"{facts['arm_noise_mm']:.2f} / {facts['arm_noise_deg']:.3f}", "", "mm / deg"],
-            ["touches used", f"{facts['used']} of {facts['count']}", "", ""],
-        ]
-        console.results().print(console.table(["tool", "value", "± sigma", "unit"], rows, right={"value", "± sigma"}))
+        console.results().print(tool_table(facts, what="tip", of="touches"))
     for name, reason in view.rejected.items():
         console.warn(f"Touch {name} was left out: it {reason}.")
     for warning in view.warnings:
