@@ -2,7 +2,8 @@
 
 What a calibration of the lens leaves uncertain, the arm may know: it moved the board by so much, and
 the picture by so many pixels. The prior is that calibration with its covariance; along the
-directions it determined well, little will move.
+directions it determined well, little will move. That it moves as far as its calibration allows is
+no news; that it moves farther is.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class LensRefinement:
     """(p, k) by how much each of fx, fy, cx, cy, distortion changes per unknown."""
     width: float = 1.0
     """Standard deviation of the unknowns: above 1 where the lens contradicts its calibration."""
+    calibrated: bool = True
+    """Whether the axes are those of its calibration; else they are a guess, and the lens is exact if nothing speaks
+    against it."""
 
     @classmethod
     def of(cls, intrinsics: CameraIntrinsics) -> LensRefinement:
@@ -47,7 +51,8 @@ class LensRefinement:
         unit = _pixels_per_unit(intrinsics)
         values, vectors = np.linalg.eigh(covariance * np.outer(unit, unit))
         free = values > _LEAST_SHARE * values[-1]
-        return cls(vectors[:, free] * np.sqrt(values[free]) / unit[:, None])
+        axes = vectors[:, free] * np.sqrt(values[free]) / unit[:, None]
+        return cls(axes, calibrated=intrinsics.covariance is not None)
 
     @property
     def name(self) -> str:

@@ -4,12 +4,16 @@ Each candidate is first tested where the fit without it stands, by the slope of 
 test; Rao, 1948): one linearisation serves them all. Only what looks promising there is fitted, and
 adopted when its estimate stands out of its own noise (Wald test); what was adopted must stand out
 again in the end.
+
+A calibrated lens takes part from the beginning, within its covariance: that it is not exact is known. It
+is found only where the views contradict that covariance, and is then believed less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from scipy.stats import chi2
@@ -19,7 +23,7 @@ from calibration.hand_eye.joint_fit import JointFit
 from calibration.hand_eye.noise_levels import excess_of_sight
 from calibration.hand_eye.terms import ArmTerm, Term
 from calibration.systematics.lens import LensRefinement
-from calibration.systematics.standing_out import Case, Tested, fitted_ones, last, scores
+from calibration.systematics.standing_out import Case, Tested, contradiction, fitted_ones, last, scores
 from vision_ik.errors import CalibrationError
 
 FALSE_ALARM = 1e-3
@@ -45,7 +49,7 @@ class Selection:
     tested: tuple[Tested, ...]
     """One per candidate, or none."""
     adopted: tuple[int, ...]
-    """Which candidates were adopted, in that order."""
+    """Which candidates are in the fit, in that order: those adopted, and a calibrated lens."""
     reached: JointFit
     """The fit with them, in that order after the base's."""
     widths: dict[int, float]
@@ -70,7 +74,8 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
     if _is_absurd(reached, candidates):
         return Selection(tested=(), adopted=(), reached=reached, widths={})
     candidates, widths = list(candidates), {}
-    adopted: list[int] = []
+    reached, adopted = _with_lens(case, reached, candidates)
+    lens = adopted[0] if adopted else None
     refused: set[int] = set()
     tested: dict[int, Tested] = {}
     while True:
@@ -79,9 +84,16 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         slopes = dict(zip(order[len(adopted) :], scores(case, reached, candidates, order, len(adopted)), strict=True))
         tested.update({i: score for i, score in slopes.items() if i not in refused})
         promising = [i for i, score in slopes.items() if score.probability < _PROMISING and i not in refused]
-        if not promising:
+        best = min(promising, key=lambda i: _rank(slopes[i]), default=None)
+        if lens is not None and lens not in widths:
+            doubt = _against(case, reached, candidates[lens])
+            if _stands_out(doubt, candidates[lens]) and (best is None or _rank(doubt) < _rank(slopes[best])):
+                reached, widths[lens] = _best_width(case, reached, [candidates[i] for i in adopted], 0)
+                candidates[lens] = _widened(candidates[lens], widths[lens])
+                refused.clear()
+                continue
+        if best is None:
             break
-        best = min(promising, key=lambda i: (slopes[i].probability, -slopes[i].gain))
         further = [candidates[i] for i in [*adopted, best]]
         try:
             tried = case.fit(reached, further, np.append(reached.theta, slopes[best].theta))
@@ -89,49 +101,97 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
             refused.add(best)
             continue
         tested[best] = last(case, tried, len(candidates[best].parameters))
-        plausible = bool((np.abs(tested[best].theta) < _LARGEST * candidates[best].sigma).all())
-        if tested[best].probability < FALSE_ALARM and plausible:
+        if _stands_out(tested[best], candidates[best]):
+            reached, widths[best] = _best_width(case, tried, further, len(adopted))
             adopted.append(best)
-            reached, widths[best] = _best_width(case, tried, further)
             candidates[best] = _widened(candidates[best], widths[best])
             refused.clear()
         else:
             refused.add(best)
     reached, adopted = _without_idle(case, reached, candidates, adopted)
+    if lens in widths and len(adopted) > 1:
+        reached = _with_trust(case, reached, candidates, adopted, widths)
     reached = _without_shared(case, reached, [candidates[i] for i in adopted])
     for i, test in zip(adopted, fitted_ones(case, reached, candidates, adopted), strict=True):
-        tested[i] = replace(test, adopted=True)
+        tested[i] = replace(test, adopted=i != lens or i in widths)
     told = tuple(tested[i] for i in range(len(candidates)))
     return Selection(tested=told, adopted=tuple(adopted), reached=reached, widths=widths)
+
+
+def _rank(test: Tested) -> tuple[float, float]:
+    """Return what is smallest for the most striking test."""
+    return test.probability, -test.gain
+
+
+def _stands_out(test: Tested, term: Term) -> bool:
+    return test.probability < FALSE_ALARM and bool((np.abs(test.theta) < _LARGEST * term.sigma).all())
+
+
+def _is_calibrated_lens(term: Term) -> TypeGuard[LensRefinement]:
+    return isinstance(term, LensRefinement) and term.calibrated
+
+
+def _with_lens(case: Case, reached: JointFit, candidates: Sequence[Term]) -> tuple[JointFit, list[int]]:
+    """Return the fit with a calibrated lens within its covariance, and which of the candidates that is."""
+    known = [i for i, candidate in enumerate(candidates) if _is_calibrated_lens(candidate)][:1]
+    if known:
+        lens = candidates[known[0]]
+        reached = case.fit(reached, [lens], np.append(reached.theta, np.zeros(len(lens.parameters))))
+    return reached, known
+
+
+def _against(case: Case, reached: JointFit, lens: Term) -> Tested:
+    """Test whether the views contradict a calibrated lens, the first of the candidates in a fit."""
+    if not isinstance(lens, LensRefinement) or lens.width != 1.0:
+        return last(case, reached, len(lens.parameters))
+    part = slice(case.base.count, case.base.count + len(lens.parameters))
+    return contradiction(case, reached, part, lens.axes[:2].mean(axis=0))
+
+
+def _with_trust(
+    case: Case, reached: JointFit, candidates: list[Term], adopted: Sequence[int], widths: dict[int, float]
+) -> JointFit:
+    """Return the fit in which the lens is believed again, where what came later explains the views with it."""
+    lens = candidates[adopted[0]]
+    if not isinstance(lens, LensRefinement):
+        return reached
+    trusted = lens.widened(1.0)
+    tried = case.fit(reached, [trusted, *(candidates[i] for i in adopted[1:])], reached.theta)
+    if _stands_out(_against(case, tried, trusted), trusted):
+        return reached
+    candidates[adopted[0]] = trusted
+    del widths[adopted[0]]
+    return tried
 
 
 def _widened(term: Term, width: float) -> Term:
     return term.widened(width) if isinstance(term, LensRefinement) and width != 1.0 else term
 
 
-def _best_width(case: Case, reached: JointFit, terms: Sequence[Term]) -> tuple[JointFit, float]:
-    """Return the fit with the prior of the last term as wide as the views suggest, and that width.
+def _best_width(case: Case, reached: JointFit, terms: Sequence[Term], which: int) -> tuple[JointFit, float]:
+    """Return the fit with the prior of one of its terms as wide as the views suggest, and that width.
 
     A lens that was touched since its calibration is farther off than that calibration allows. Of some
     widths, the one with the largest evidence (Laplace) is taken.
     """
-    best, width = reached, 1.0
-    if not isinstance(terms[-1], LensRefinement):
+    best, width, term = reached, 1.0, terms[which]
+    if not isinstance(term, LensRefinement):
         return best, width
-    count = len(terms[-1].parameters)
-    most = _evidence(reached, count, width)
+    before = case.base.count + sum(len(other.parameters) for other in terms[:which])
+    part = slice(12 + before, 12 + before + len(term.parameters))
+    most = _evidence(reached, part, width)
     for tried in _WIDTHS:
-        wider = case.fit(reached, [*terms[:-1], terms[-1].widened(tried)], reached.theta)
-        evidence = _evidence(wider, count, tried)
+        wider = case.fit(reached, [*terms[:which], term.widened(tried), *terms[which + 1 :]], reached.theta)
+        evidence = _evidence(wider, part, tried)
         if evidence > most:
             best, width, most = wider, tried, evidence
     return best, width
 
 
-def _evidence(reached: JointFit, count: int, width: float) -> float:
-    """Return the log evidence for a width of the prior of the last ``count`` unknowns, up to a constant."""
-    volume = float(np.linalg.slogdet(reached.covariance[-count:, -count:])[1])
-    return reached.log_likelihood + 0.5 * volume - count * float(np.log(width))
+def _evidence(reached: JointFit, part: slice, width: float) -> float:
+    """Return the log evidence for a width of the prior of some unknowns, up to a constant."""
+    volume = float(np.linalg.slogdet(reached.covariance[part, part])[1])
+    return reached.log_likelihood + 0.5 * volume - (part.stop - part.start) * float(np.log(width))
 
 
 def _is_absurd(reached: JointFit, candidates: Sequence[Term]) -> bool:
@@ -171,7 +231,8 @@ def _without_idle(
     """Drop what no longer stands out beside what came later."""
     while len(adopted) > 1:
         tests = fitted_ones(case, reached, candidates, adopted)
-        worst = int(np.argmax([test.probability for test in tests]))
+        given = [_is_calibrated_lens(candidates[i]) for i in adopted]
+        worst = int(np.argmax([0.0 if known else test.probability for known, test in zip(given, tests, strict=True)]))
         if tests[worst].probability < FALSE_ALARM:
             break
         kept = [i for k, i in enumerate(adopted) if k != worst]

@@ -140,8 +140,8 @@ def _lens(f: float, candidate: LensRefinement, test: Tested) -> _Told:
     sigma = float(np.sqrt(candidate.axes[0] @ test.covariance @ candidate.axes[0])) / f
     if test.adopted:
         words = (
-            f"The lens is not quite the calibrated one (focal length {100.0 * change:+.2f} %, "
-            f"{(1.0 + change) * f:.1f} px): it was refined together with the camera's place; use the refined one."
+            f"The lens is not the calibrated one (focal length {100.0 * change:+.2f} %, {(1.0 + change) * f:.1f} px): "
+            "it was refined together with the camera's place; use the refined one, and calibrate the lens again."
         )
     else:
         words = "The views agree with the lens as calibrated."

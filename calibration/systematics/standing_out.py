@@ -3,9 +3,12 @@
 The noise levels are estimated from few views, so Fisher's F takes the place of the chi-square, with
 the degrees of freedom that Satterthwaite's approximation gives.
 
-A term with a prior (the lens and the covariance of its calibration) need only stand out where the
-views know more than the prior: its statistic is then a sum of squares with weights below one, taken
-for a scaled chi-square with the same mean and variance (Satterthwaite again).
+A term with a prior (the board's scale) need only stand out where the views know more than the prior:
+its statistic is then a sum of squares with weights below one, taken for a scaled chi-square with the
+same mean and variance (Satterthwaite again).
+
+A calibrated lens is off by what its covariance says: not zero is asked of it, but that the views' own
+estimate stays within the prior's width and its own (``contradiction``).
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from vision_ik.types import Floats
 
 _LEAST_WEIGHT = 1e-6
 """Of a direction of a term: below it the views say nothing about it that the prior does not."""
+_TOLD = 0.8
+"""Share of a prior's variance that is left, above which the views have said too little to contradict it."""
 _SHARED_START = 5.0
 """Times the corners' scatter (in sigma): where the estimate of their common errors starts ..."""
 _ARM_START = (0.3e-3, float(np.deg2rad(0.05)))
@@ -159,6 +164,39 @@ def scores(
 def last(case: Case, reached: JointFit, k: int) -> Tested:
     """Test the last ``k`` unknowns of a fit as one term."""
     return _fitted(case, reached, slice(len(reached.theta) - k, len(reached.theta)))
+
+
+def contradiction(case: Case, reached: JointFit, part: slice, single: Floats) -> Tested:
+    """Test whether the views contradict the prior N(0, I) of some unknowns of a fit.
+
+    The views' own estimate has the covariance I + C if the prior is true, C its own; the fit's, which the prior
+    pulls to zero, then has I - P, P being its covariance in the fit. All unknowns are tested together, and along
+    one direction alone, each at half the chance of a false alarm (Bonferroni).
+
+    Args:
+        case: The views.
+        reached: Their fit.
+        part: Where the unknowns are in its ``theta``.
+        single: (k,) the direction in which they matter most.
+    """
+    theta, block = reached.theta[part], slice(12 + part.start, 12 + part.stop)
+    covariance = reached.covariance[block, block]
+    dof = max(degrees_of_freedom(reached.model, reached.variances, case.free, block), _FEWEST_DOF)
+    left, axes = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    told = left < _TOLD
+    tested: list[tuple[float, float]] = []
+    for directions in (axes[:, told], single[:, None] / np.linalg.norm(single)):
+        after = directions.T @ covariance @ directions
+        count, share = len(after), float(np.trace(after)) / max(len(after), 1)
+        if count == 0 or share > _TOLD:
+            continue
+        moved = directions.T @ theta
+        statistic = float(moved @ np.linalg.solve(np.eye(count) - after, moved)) / _excess(case, reached)
+        # The noise levels are in doubt, the prior is not: the better the views tell, the less of the doubt is left.
+        own = dof * ((1.0 - share) / share) ** 2
+        tested.append((float(f.sf(statistic / count, count, max(own, _FEWEST_DOF))), 0.5 * statistic))
+    probability, gain = min(tested, default=(1.0, 0.0))
+    return Tested(theta=theta, covariance=covariance, gain=gain, probability=min(1.0, 2.0 * probability))
 
 
 def fitted_ones(case: Case, reached: JointFit, candidates: Sequence[Term], adopted: Sequence[int]) -> list[Tested]:

@@ -164,6 +164,16 @@ def bent(trial: Trial, height: float) -> list[HandEyeView]:
     return views
 
 
+def calibrated_lens(lens: CameraIntrinsics, seed: int) -> CameraIntrinsics:
+    """Return what a calibration says of ``lens``: off by what its covariance allows; itself where it has none."""
+    if lens.covariance is None:
+        return lens
+    size = len(lens.covariance)
+    off = np.random.default_rng((seed, 9)).multivariate_normal(np.zeros(size), lens.covariance)
+    K = lens.K + np.array([[off[0], 0.0, off[2]], [0.0, off[1], off[3]], [0.0, 0.0, 0.0]])
+    return replace(lens, K=K, distortion=lens.distortion + off[4:])
+
+
 def lens_longer(share: float) -> CameraIntrinsics:
     """Return the lens that really took the pictures where its calibration is off by ``share`` of the focal length."""
     K = LENS.K.copy()
