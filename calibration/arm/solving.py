@@ -18,10 +18,11 @@ from calibration.arm.link_errors import ArmPrior, LinkErrors
 from calibration.arm.link_term import LINK_TERM
 from calibration.arm.values import ArmCalibration, LinkError
 from calibration.hand_eye.checks import check_detection
-from calibration.hand_eye.corners import all_without_misread, better_corners
+from calibration.hand_eye.corners import better_corners, posed_without_misread
 from calibration.hand_eye.evidence import Corners, Poses
 from calibration.hand_eye.solving import calibrate_hand_eye, calibrate_hand_eye_poses
 from calibration.hand_eye.terms import Term
+from calibration.hand_eye.turned_boards import counted_alike
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from calibration.systematics.board_scale import BoardScale
 from vision_ik.errors import CalibrationError
@@ -77,7 +78,7 @@ def calibrate_arm(
             views ask for it, it is estimated, too: links would change to fit a wrong board. 0 takes it as exact.
         pixel_sigma: Noise of a corner per axis [px]; None estimates it.
         arm_sigma: Noise of the flange from view to view: the arm's repeatability; None estimates it.
-        board: Layout, when known: the views then choose between chess and marker corners.
+        board: Layout, when known, as `calibrate_hand_eye` takes it.
         seed: Of the random view triples the start is chosen from.
 
     Raises:
@@ -88,9 +89,10 @@ def calibrate_arm(
     warnings = checks.check_reported(views, flanges)
     for i, view in enumerate(views):
         check_detection(view.detection, view.name or str(i))
-    detections = all_without_misread([view.detection for view in views], intrinsics)
+    detections, seen = posed_without_misread([view.detection for view in views], intrinsics)
     if board is not None:
         detections = better_corners(detections, board, intrinsics)
+    detections, _ = counted_alike(detections, seen, flanges, mount=mount, board=board, seed=seed)
     own = [
         replace(view, T_base_flange=Transform(T), detection=detection, name=view.name or str(i))
         for i, (view, T, detection) in enumerate(zip(views, flanges, detections, strict=True))

@@ -184,7 +184,8 @@ def _planned_together(
                 views.append(view)
         if len(views) >= n:
             break
-        guess = calibrate_hand_eye(views if len(views) > 5 else [*first, *views], intrinsics=lens, mount=mount)
+        known = views if len(views) > 5 else [*first, *views]
+        guess = calibrate_hand_eye(known, intrinsics=lens, mount=mount, board=observe.board, seed=seed)
     tell("solving", len(views), n)
     if plan is None or len(views) < n:
         raise CalibrationError(
