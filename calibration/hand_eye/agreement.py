@@ -40,11 +40,12 @@ _LEAST_AGREEING = 0.5
 _FEWEST_TO_JUDGE = 5
 """With fewer views, any of them could be the one that is wrong: none is left out."""
 _WHAT_TO_CHECK = (
-    "Check that pictures and poses are paired, that the board sat firmly, the board's dimensions, "
-    "and who carries the camera (the mount)."
+    "Check that pictures and poses are paired, that the board sat firmly, the board's dimensions, who carries the "
+    "camera (the mount), that poses are those of the flange in the base and not the inverse, and how their rotations "
+    "were written (the order of Euler angles, about fixed or moving axes; the order of a quaternion)."
 )
-_LARGEST_ARM = 50e-3
-"""[m] Noise no arm has: the chain is not the one that was told."""
+_LARGEST_ARM = (50e-3, float(np.deg2rad(5.0)))
+"""[m], [rad] Noise no arm has: the chain is not the one that was told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -117,12 +118,11 @@ class Problem:
         used[usable] = start.agree | (len(start.agree) < _FEWEST_TO_JUDGE)
         self._check_agreement(used, usable, least_agreeing)
         reached, verdicts, used = self._settle(used, used if core else usable, start.X, start.Y, least_agreeing)
-        arm = float(np.sqrt(reached.variances.translation))
-        if arm > _LARGEST_ARM:
+        arm, turn = (float(np.sqrt(v)) for v in (reached.variances.translation, reached.variances.rotation))
+        if arm > _LARGEST_ARM[0] or turn > _LARGEST_ARM[1]:
             raise CalibrationError(
-                f"The views fit only if the arm is off by {arm * 1e3:.0f} mm in each.",
-                "Check who carries the camera (the mount), that flange poses are flange in base and not the inverse, "
-                "and that pictures and poses are paired.",
+                f"The views fit only if the arm is off by {arm * 1e3:.0f} mm and {np.rad2deg(turn):.0f} deg in each.",
+                _WHAT_TO_CHECK,
                 arm_noise=arm,
             )
         if (used != usable).any():
