@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calibration_arms import UR5E, off_its_drawing, postures, see
 from calibration_stage import LENS, MOUNTS, Stage, detection, make_stage
 
-from calibration import HandEyeView, calibrate_hand_eye
+from calibration import HandEyeView, calibrate_arm, calibrate_hand_eye
 from calibration.hand_eye.turned_boards import counted_as_expected, same_looks
 from calibration.lens.projection import project
 from calibration.wizard.checking import check_view
@@ -125,3 +126,14 @@ def test_views_to_check_a_result_with_are_counted_as_the_result_is(rng: np.rando
     turns = [check_view(facts, view, LENS) for view in fresh]
     assert all(found is not None and found[1] < 2.0 for found in turns)
     assert [check_view(facts, view, LENS) for view in views[9:]] != turns
+
+
+def test_an_arm_is_calibrated_with_corners_counted_from_anywhere(rng: np.random.Generator) -> None:
+    board = Chessboard(columns=7, rows=5, square_m=0.03)
+    views = see(off_its_drawing(UR5E, rng), "eye_to_hand", postures("eye_to_hand", 16, rng), rng)
+    alike = calibrate_arm(views, robot=UR5E, intrinsics=LENS)
+    mixed = [replace(view, detection=turned(view.detection, board, 2 * int(rng.integers(2)))) for view in views]
+    found = calibrate_arm(mixed, robot=UR5E, intrinsics=LENS, board=board)
+    assert found.adopted == alike.adopted
+    camera = found.hand_eye.T_mount_camera
+    assert camera.distance_to(alike.hand_eye.T_mount_camera)[0] < 1e-6
