@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.arm.link_errors import ArmPrior, LinkErrors
+from calibration.hand_eye.values import HandEyeView
 from vision_ik.types import Floats
 
 LINK_TERM = "geometry of the arm"
@@ -49,3 +51,8 @@ class LinkTerm:
     def select(self, keep: NDArray[np.bool_]) -> LinkTerm:
         """Return the term for the views where ``keep`` (N,) is true."""
         return replace(self, q=self.q[keep])
+
+    def further(self, views: Sequence[HandEyeView]) -> LinkTerm | None:
+        """Return the term for other views; None without joints: their poses are taken to be the calibrated arm's."""
+        joints = [view.q for view in views if view.q is not None]
+        return replace(self, q=np.stack(joints)) if len(joints) == len(views) else None

@@ -20,7 +20,9 @@ from calibration.hand_eye import checks
 from calibration.hand_eye.board_pose import board_poses
 from calibration.hand_eye.chain import ChainState, arm_poses, camera_board, derivatives
 from calibration.hand_eye.closed_form import discrepancies
+from calibration.hand_eye.correcting import corrected
 from calibration.hand_eye.evidence import Corners, Linearised
+from calibration.hand_eye.terms import TermEstimate
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView, ViewReport
 from calibration.views.information import Accuracy, Noise
 from vision_ik.errors import CalibrationError
@@ -50,6 +52,8 @@ class Prior:
     """(12, 12) of both, right perturbations."""
     noise: Noise
     """Of the new views."""
+    terms: tuple[TermEstimate, ...] = ()
+    """What the old calibration found beside: the new views are put right by it."""
 
     @classmethod
     def of(cls, result: HandEyeResult) -> Prior:
@@ -60,6 +64,7 @@ class Prior:
             T_holder_board=result.T_holder_board,
             joint_covariance=result.joint_covariance,
             noise=Noise.of(result),
+            terms=result.terms,
         )
 
     @classmethod
@@ -147,7 +152,8 @@ def recalibrate(
 
     Args:
         before: The old calibration; ``Prior.of_rig(rig)`` where only the rig is left of it.
-        views: At least one, or three where it is not known where the board sits.
+        views: At least one, or three where it is not known where the board sits; as taken: they are put right by
+            what the old calibration found beside.
         intrinsics: The lens.
         drift: What the monitor said: narrows down where the camera is, when it was the camera that moved.
         may_have_moved: Without that, how far about the camera may have moved along and about each axis.
@@ -165,6 +171,7 @@ def recalibrate(
     names = [view.name or str(i) for i, view in enumerate(views)]
     for view, name in zip(views, names, strict=True):
         checks.check_detection(view.detection, name)
+    views = corrected(known.terms, views, intrinsics)
     prior = known.moved(drift, may_have_moved)
     flanges = np.stack([view.flange.matrix for view in views])
     corners = Corners([view.detection for view in views], intrinsics)
@@ -311,4 +318,5 @@ def _result(prior: Prior, fitted: _Fit, corners: Corners, reports: tuple[ViewRep
         views=reports,
         pixel_rms=float(np.sqrt(max(float(fitted.seen.misfit_free.sum()), 0.0) / count)),
         chain_rms=float(np.sqrt(fitted.seen.misfit.sum() / count)),
+        terms=prior.terms,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from calibration import batch
 from calibration.hand_eye.evidence import Corners, Evidence
 from vision_ik.types import Floats
+
+if TYPE_CHECKING:
+    from calibration.hand_eye.values import HandEyeView
 
 
 @runtime_checkable
@@ -48,6 +51,15 @@ class ArmTerm(Protocol):
 
     def select(self, keep: NDArray[np.bool_]) -> ArmTerm:
         """Return the term for the views where ``keep`` (N,) is true."""
+        ...
+
+
+@runtime_checkable
+class LastingTerm(ArmTerm, Protocol):
+    """An `ArmTerm` that holds for views taken later, too."""
+
+    def further(self, views: Sequence[HandEyeView]) -> ArmTerm | None:
+        """Return the term for other views; None where they do not say what it needs of them."""
         ...
 
 
@@ -105,6 +117,8 @@ class TermEstimate:
     """(k,)"""
     covariance: Floats
     """(k, k)"""
+    term: Term
+    """Itself: for further views, see ``HandEyeResult.corrected``."""
 
     @property
     def sigma(self) -> Floats:
@@ -179,7 +193,11 @@ class TermStack:
         """Return ``theta`` (k,) and its covariance (k, k) term by term."""
         return tuple(
             TermEstimate(
-                name=term.name, parameters=term.parameters, theta=theta[part], covariance=covariance[part, part]
+                name=term.name,
+                parameters=term.parameters,
+                theta=theta[part],
+                covariance=covariance[part, part],
+                term=term,
             )
             for term, part in zip(self.terms, self.slices, strict=True)
         )

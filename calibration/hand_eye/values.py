@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from calibration.hand_eye.causes import Cause
+from calibration.hand_eye.correcting import corrected
 from calibration.hand_eye.terms import TermEstimate
 from calibration.systematics.systematic import Systematic
 from vision_ik.rig import Mount
@@ -147,6 +149,14 @@ class HandEyeResult:
     def held_out_rotation(self) -> float:
         """RMS angle [rad] between seen and predicted board, each view predicted by the others."""
         return _rms([view.rotation_error for view in self.views if view.used])
+
+    def corrected(self, views: Sequence[HandEyeView]) -> list[HandEyeView]:
+        """Return further views, as taken, with the board's points and the flanges as this calibration has them.
+
+        The camera's place belongs to a board of the size and shape, to a clock and to an arm that were found with it
+        (``terms``): whatever compares views with it must put them right first. The lens is in ``intrinsics``.
+        """
+        return corrected(self.terms, views, self.intrinsics)
 
 
 def _rms(values: list[float]) -> float:

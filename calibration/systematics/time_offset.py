@@ -63,6 +63,10 @@ class TimeOffset:
         """Return the term for the views where ``keep`` (N,) is true."""
         return TimeOffset(self.Ts_base_flange[keep], self.twists[keep], self.sigma_offset)
 
+    def further(self, views: Sequence[HandEyeView]) -> TimeOffset:
+        """Return the term for other views; one without a twist was taken at rest."""
+        return _of_views(views, self.sigma_offset)
+
 
 class FlangeRecording:
     """Where the flange was at any time, between the poses that the arm reported.
@@ -155,6 +159,16 @@ class RecordedTimeOffset:
     def select(self, keep: NDArray[np.bool_]) -> RecordedTimeOffset:
         """Return the term for the views where ``keep`` (N,) is true."""
         return RecordedTimeOffset(self.recording, self.timestamps[keep], self.sigma_offset)
+
+    def further(self, views: Sequence[HandEyeView]) -> TimeOffset:
+        """Return the term for other views, which the recording need not cover: they move on along their twists."""
+        return _of_views(views, self.sigma_offset)
+
+
+def _of_views(views: Sequence[HandEyeView], sigma_offset: float) -> TimeOffset:
+    still = np.zeros(6)
+    twists = [still if view.twist is None else view.twist for view in views]
+    return TimeOffset(np.stack([view.flange.matrix for view in views]), np.stack(twists), sigma_offset)
 
 
 def time_offset(terms: Sequence[Term], theta: Floats) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from calibration import batch
-from calibration.hand_eye.board_pose import all_board_poses
+from calibration.hand_eye.board_pose import all_board_poses, refine
 from calibration.hand_eye.chain import ChainState, camera_board, derivatives
 from calibration.hand_eye.evidence import Corners
 from calibration.hand_eye.held_out import nearest
@@ -31,7 +31,7 @@ def held_out_check(
 
     Args:
         result: The calibration; the board must still be mounted as it was.
-        views: Fresh ones.
+        views: Fresh ones, as taken: they are put right by what the calibration found beside (``corrected``).
         intrinsics: Lens of the pictures.
         tolerance: What the task can bear.
     """
@@ -39,13 +39,13 @@ def held_out_check(
     posed = np.asarray(np.isfinite(candidates[:, 0]).all(axis=(1, 2)), dtype=np.bool_)
     if not posed.any():
         return skipped("held-out views", "No fresh view shows the board."), ()
-    chosen = [view for view, good in zip(views, posed.tolist(), strict=True) if good]
+    chosen = result.corrected([view for view, good in zip(views, posed.tolist(), strict=True) if good])
     flanges = np.stack([view.flange.matrix for view in chosen])
     n = len(chosen)
     state = ChainState(result.T_mount_camera.matrix, result.T_holder_board.matrix, np.tile(np.eye(4), (n, 1, 1)))
     expected = camera_board(state, flanges, result.mount)
-    seen = nearest(candidates[posed], expected)
     corners = Corners([view.detection for view in chosen], intrinsics)
+    seen, _ = refine(corners, nearest(candidates[posed], expected))
     D, A = derivatives(state, flanges, result.mount)
     arm = np.repeat([result.arm_sigma.translation, result.arm_sigma.rotation], 3) ** 2
     V = result.sight_sigma**2 * corners.linearise(seen).covariance + A * arm @ np.swapaxes(A, 1, 2)

@@ -10,6 +10,7 @@ import numpy as np
 from calibration import (
     CheckReport,
     HandEyeResult,
+    HandEyeView,
     Observer,
     Sighting,
     Surface,
@@ -179,5 +180,7 @@ def _draw(wizard: Wizard, result: HandEyeResult, lens: CameraIntrinsics, last: S
     seen = last.detection
     if seen is not None:
         seen = counted_as_expected(seen, wizard.evidence.board, expected, lens)
+        view = HandEyeView(T_base_flange=last.T_base_flange, detection=seen)
+        seen = result.corrected([view])[0].detection
     drawn = reprojection_overlay(last.frame.image, expected, seen, lens)
     write_atomic(wizard.folder / "overlay.png", cv2.imencode(".png", drawn)[1].tobytes())
