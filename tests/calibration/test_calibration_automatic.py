@@ -144,7 +144,7 @@ def test_another_board_before_the_camera_is_named(monkeypatch: pytest.MonkeyPatc
         raise CalibrationError("The board was not seen.", "Look.")
 
     monkeypatch.setattr("calibration.views.automatic.find_first_views", search)
-    with pytest.raises(TagError, match="5x5_50 markers 0-16 in 7 columns") as caught:
+    with pytest.raises(TagError, match="markers 0-16 of 5x5_50 or a larger 5x5 dictionary in 7 columns") as caught:
         calibrate_automatically(cell.observe, solver())
     assert isinstance(caught.value.__cause__, CalibrationError)
 

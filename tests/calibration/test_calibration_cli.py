@@ -69,7 +69,7 @@ def test_hand_eye_from_pictures_names_another_board(tmp_path: Path, capsys: pyte
     words = ["calibrate", "hand-eye", "--from", str(tmp_path), "--rig", str(tmp_path / "rig"), "--robot", "panda"]
     assert main([*words, *board]) == EXIT_ERROR
     said = " ".join(capsys.readouterr().err.split())
-    assert "a board of 5x5_50 markers 0-16 in 7 columns" in said
+    assert "a board with markers 0-16 of 5x5_50 or a larger 5x5 dictionary in 7 columns" in said
 
 
 def test_an_existing_rig_keeps_what_is_not_calibrated(

@@ -100,7 +100,7 @@ def write_pictures(folder: Path, board: Board, names: tuple[str, ...] = ("a.png"
 
 def test_pictures_of_another_board_are_named(tmp_path: Path) -> None:
     write_pictures(tmp_path, replace(BOARD, family="5x5_100"))
-    with pytest.raises(TagError, match="5x5_50 markers 0-16 in 7 columns"):
+    with pytest.raises(TagError, match="markers 0-16 of 5x5_50 or a larger 5x5 dictionary in 7 columns"):
         read_observations(tmp_path, board=BOARD)
 
 

@@ -126,11 +126,14 @@ def test_markers_in_another_arrangement_are_refused_not_taken_for_half_a_board()
 @pytest.mark.parametrize(
     ("printed", "words"),
     [
-        (replace(CHARUCO, first_id=20), "4x4_50 markers 20-29 in 5 columns"),
-        (replace(CHARUCO, family="5x5_100"), "5x5_50 markers 0-9 in 5 columns"),
-        (replace(CHARUCO, family="4x4_250", first_id=100), "4x4_250 markers 100-109"),
-        (replace(CHARUCO, family="36h11", first_id=3), "36h11 markers 3-12"),
-        (replace(CHARUCO, family="6x6_250", marker_m=0.015), "a board of 6x6_50 markers 0-9 in 5 columns"),
+        (replace(CHARUCO, first_id=20), "markers 20-29 of 4x4_50 in 5 columns"),
+        (replace(CHARUCO, family="5x5_100"), "markers 0-9 of 5x5_50 or a larger 5x5 dictionary in 5 columns"),
+        (replace(CHARUCO, family="4x4_250", first_id=100), "markers 100-109 of 4x4_250 or a larger 4x4 dictionary"),
+        (replace(CHARUCO, family="36h11", first_id=3), "markers 3-12 of 36h11 in 5 columns"),
+        (
+            replace(CHARUCO, family="6x6_250", marker_m=0.015),
+            "a board with markers 0-9 of 6x6_50 or a larger 6x6 dictionary in 5 columns",
+        ),
     ],
 )
 def test_another_board_is_not_taken_for_the_one_told_but_named(printed: Board, words: str) -> None:
@@ -148,7 +151,7 @@ def test_markers_that_form_no_board_are_named() -> None:
         image[y : y + 64, x : x + 64] = render_marker("6x6_250", tag_id, 8)
     error = explain_missing_board(frame_of(image.astype(float)), CHARUCO)
     assert error is not None
-    assert "6 markers of 6x6_250 (3, 9, 12, 77, 140, 201)" in error.cause
+    assert "6 markers of 6x6_250 or a larger 6x6 dictionary (3, 9, 12, 77, 140, 201)" in error.cause
     assert error.facts["tag_ids"] == [3, 9, 12, 77, 140, 201]
 
 

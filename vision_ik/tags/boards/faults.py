@@ -159,8 +159,9 @@ def _of_other_shares(board: FlatBoard) -> list[FlatBoard]:
 def _another(told: FlatBoard, markers: Sequence[TagDetection], shown: FlatBoard) -> TagError:
     ids, told_ids = [d.tag_id for d in markers], sorted(told.markers)
     family = shown.family if shown.family == told.family else smallest_family(shown.family, ids)
+    named = family if shown.family == told.family else _or_larger(family)
     return TagError(
-        f"The picture shows a board of {family} markers {min(ids)}-{max(ids)} in {shown.columns} columns, "
+        f"The picture shows a board with markers {min(ids)}-{max(ids)} of {named} in {shown.columns} columns, "
         f"not one of {told.family} markers {told_ids[0]}-{told_ids[-1]} in {told.columns} columns.",
         "Correct the family, the ids and the columns of the board's description, or show the board it describes.",
         family=family,
@@ -174,7 +175,7 @@ def _loose(told: FlatBoard, markers: Sequence[TagDetection]) -> TagError:
     family = smallest_family(markers[0].family, ids)
     listed = ", ".join(map(str, ids[:_LISTED])) + (", ..." if len(ids) > _LISTED else "")
     return TagError(
-        f"The picture shows {len(ids)} markers of {family} ({listed}), "
+        f"The picture shows {len(ids)} markers of {_or_larger(family)} ({listed}), "
         f"not a board of {told.family} markers in {told.columns} columns.",
         "Correct the family, columns, rows and sizes of the board's description, or show the board it describes.",
         family=family,
@@ -189,6 +190,13 @@ def smallest_family(family: str, ids: Sequence[int]) -> str:
         return family
     fitting = [size for size in _SMALLER if max(ids) < size <= int(count)]
     return f"{series}_{fitting[0]}" if fitting else family
+
+
+def _or_larger(family: str) -> str:
+    """Return a dictionary in words: the larger ones of its series begin with the same markers."""
+    series, _, count = family.rpartition("_")
+    larger = count.isdecimal() and int(count) <= _SMALLER[-1]
+    return f"{family} or a larger {series} dictionary" if larger else family
 
 
 def _wrong_ratio(told: FlatBoard, scale: float) -> str:
