@@ -199,6 +199,14 @@ def test_the_command_line_exports_and_imports(tmp_path: Path, capsys: pytest.Cap
     assert "± 0.17 mm" in printed.err
     file = tmp_path / "out" / "camera.urdf"
     assert main(["calibrate", "export", *words, "urdf", "--link", "camera_link", "--out", str(file)]) == EXIT_OK
+    said = "".join(capsys.readouterr().err.split())
+    assert f"vision-ikcalibrateimport{file}--childcamera_link--camera-framebody" in said
+    housing = ["--rig", str(tmp_path / "c"), "--robot", "panda", "--child", "camera_link", "--camera-frame", "body"]
+    assert main(["calibrate", "import", str(file), *housing]) == EXIT_OK
+    placed = load_rig(tmp_path / "c").T_mount_camera
+    assert placed is not None
+    assert max(placed.distance_to(T_MOUNT_CAMERA)) < 1e-9
+    capsys.readouterr()
     assert (
         main(["calibrate", "import", str(file), "--rig", str(tmp_path / "b"), "--robot", "panda", "--json"]) == EXIT_OK
     )

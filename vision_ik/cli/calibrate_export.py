@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,6 +129,8 @@ def _export(options: ExportOptions) -> int:
         sys.stdout.write(text)
     else:
         console.say(f"Written to {write_atomic(options.out, text)}.")
+    if options.link:
+        console.say(_how_to_import(options), style="dim")
     if rig.camera_covariance is not None:
         console.say(f"How sure it is has no place in the format: {_sure(rig)}.")
     return EXIT_OK
@@ -151,6 +154,16 @@ def _write_lens(rig: Rig, options: ExportOptions) -> Path:
         return save_opencv(rig.intrinsics, file)
     save = save_intrinsics if options.to == "ros" else save_kalibr
     return save(rig.intrinsics, file, name=options.name)
+
+
+def _how_to_import(options: ExportOptions) -> str:
+    """Return how the file is read back: it places the camera's housing, whose axes are not the optical ones."""
+    words = ["vision-ik", "calibrate", "import", str(options.out or "FILE"), "--child", options.link]
+    if options.link_optical is None:
+        return f"To read it back: {shlex.join([*words, '--camera-frame', 'body'])}"
+    return (
+        f"An import cannot know where the optical frame is in {options.link}: to read it back, export without --link."
+    )
 
 
 def _note(rig: Rig) -> str:
