@@ -19,10 +19,11 @@ from vision_ik.cli.virtual_rig import approach_from_front, first_tag_pose, place
 from vision_ik.clock import VirtualClock
 from vision_ik.files import claimed_folder
 from vision_ik.ik import load_solver
-from vision_ik.rig import Rig
+from vision_ik.rig import Rig, save_rig
 from vision_ik.robots import load_robot
 from vision_ik.tags import TagDetector, estimate_pose, render_marker
 from vision_ik.testing import FakeCamera, blank_frame
+from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics, Frame, Image
 
 pytest.importorskip("pybullet", reason="PyBullet has no wheel for this Python")
@@ -173,6 +174,19 @@ def test_tags_that_share_an_id_are_named(
     assert "with id 3" not in said
     assert "with id 7" in Path("out/report.html").read_text()
     assert set(json.loads(Path("out/metrics.json").read_text())["tags_sharing_an_id"]) == {"7"}
+
+
+def test_tags_that_nobody_said_the_size_of_are_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("tags.png", _picture(3, 7))
+    lens = CameraIntrinsics.from_field_of_view(640, 480)
+    rig = Rig(robot="panda", T_mount_camera=Transform.identity(), intrinsics=lens, tag_sizes={7: 0.06})
+    save_rig(rig, tmp_path / "desk")
+    main(["run", "tags.png", "--rig", "desk", "--hold-s", "0.2", "--out", "out"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "does not know how large tag 3 is, so it cannot be followed: give --size-mm" in said
 
 
 @pytest.mark.parametrize(

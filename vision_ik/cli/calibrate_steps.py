@@ -139,7 +139,9 @@ def _simulated(options: HandEyeOptions | AllOptions) -> int:
                 on_sighting=seen.append,
             )
             _drive(wizard, observe, floor, seen, scene)
-            return _end(wizard, options, truth=truth.T_mount_camera)
+            code = _end(wizard, options, truth=truth.T_mount_camera)
+    hint_at_tag_size(rig)
+    return code
 
 
 def _camera(wizard: Wizard, options: HandEyeOptions | AllOptions, scene: Scene) -> Camera:

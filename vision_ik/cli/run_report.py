@@ -16,6 +16,7 @@ from vision_ik.cli.runs import Outcome
 from vision_ik.cli.setting import Setting
 from vision_ik.cli.tally import Tally
 from vision_ik.files import write_atomic
+from vision_ik.rig import Rig
 from vision_ik.robots import RobotModel
 from vision_ik.view import Plot, Table, Tile, plots, write_report
 
@@ -30,7 +31,7 @@ def present(setting: Setting, outcome: Outcome, options: Options) -> int:
     _report(setting, outcome, options, metrics)
     for sentence in setting.assumptions:
         console.warn(f"approximate: {sentence}")
-    for sentence in _shared_ids(outcome.tally):
+    for sentence in [*_shared_ids(outcome.tally), *_without_size(setting.rig, outcome.tally)]:
         console.warn(sentence)
     rows = [_tag_row(tag) for tag in metrics["targets"]]
     columns = ("target", "frames seen", "closest tool [mm]", "[deg]", "remark")
@@ -120,6 +121,18 @@ def _shared_ids(tally: Tally) -> list[str]:
     ]
 
 
+def _without_size(rig: Rig, tally: Tally) -> list[str]:
+    """Return a sentence about the tags that were seen and cannot be followed, for nobody knows how large they are."""
+    sized = rig.tag_sizes if rig.default_tag_size is None else tally.sightings
+    unsized = [str(tag_id) for tag_id in sorted(tally.sightings) if tag_id not in sized]
+    if not unsized:
+        return []
+    return [
+        f"The rig does not know how large tag {', '.join(unsized)} is, so it cannot be followed: give --size-mm, the "
+        "edge of the black border, or set tags.default_size_mm in rig.toml."
+    ]
+
+
 def _report(setting: Setting, outcome: Outcome, options: Options, metrics: dict[str, Any]) -> None:
     tally = outcome.tally
     ik = metrics["ik"]
@@ -127,7 +140,11 @@ def _report(setting: Setting, outcome: Outcome, options: Options, metrics: dict[
         options.out / "report.html",
         title=f"Run over {options.source}",
         summary=f"A simulated {setting.robot.name} followed the tags of family {setting.rig.tag_family}.",
-        warnings=[*(f"Approximate: {sentence}" for sentence in setting.assumptions), *_shared_ids(tally)],
+        warnings=[
+            *(f"Approximate: {sentence}" for sentence in setting.assumptions),
+            *_shared_ids(tally),
+            *_without_size(setting.rig, tally),
+        ],
         tiles=[
             Tile(label="frames with a tag", value=f"{tally.frames_with_tags} of {tally.frames}"),
             Tile(label="IK success", value=100 * ik["success"], unit="%"),
