@@ -9,10 +9,9 @@ import pytest
 from calibration_arms import UR5E, off_its_drawing, postures, see
 from calibration_stage import LENS, MOUNTS, Stage, detection, make_stage
 
-from calibration import HandEyeView, calibrate_arm, calibrate_hand_eye
+from calibration import HandEyeView, calibrate_arm, calibrate_hand_eye, held_out_check
 from calibration.hand_eye.turned_boards import counted_as_expected, same_looks
 from calibration.lens.projection import project
-from calibration.wizard.checking import check_view
 from calibration.wizard.results import hand_eye_facts
 from calibration.wizard.work import counted_as_expected as counted_for
 from vision_ik.rig import Mount
@@ -123,9 +122,10 @@ def test_views_to_check_a_result_with_are_counted_as_the_result_is(rng: np.rando
     result = calibrate_hand_eye(views[:9], intrinsics=LENS, mount="eye_in_hand", board=OBLONG, systematics=())
     facts = hand_eye_facts(result, LENS)
     fresh = counted_for(views[9:], OBLONG, facts)
-    turns = [check_view(facts, view, LENS) for view in fresh]
-    assert all(found is not None and found[1] < 2.0 for found in turns)
-    assert [check_view(facts, view, LENS) for view in views[9:]] != turns
+    _, checked = held_out_check(result, fresh, intrinsics=LENS)
+    assert max(view.rotation_error for view in checked) < 0.03
+    _, as_found = held_out_check(result, views[9:], intrinsics=LENS)
+    assert max(view.rotation_error for view in as_found) > 3.0
 
 
 def test_an_arm_is_calibrated_with_corners_counted_from_anywhere(rng: np.random.Generator) -> None:
