@@ -50,6 +50,7 @@ def calibrate_hand_eye(
     board: Board | None = None,
     terms: Sequence[Term] = (),
     systematics: SystematicNames = "auto",
+    lens_from_views: bool = False,
     seed: int = 0,
 ) -> HandEyeResult:
     """Compute where the camera is from views of a board and the arm's own poses.
@@ -70,6 +71,8 @@ def calibrate_hand_eye(
             hold something of each view hold it of ``views``, in their order.
         systematics: What to look for beside, and to take into account only where the views ask for it: "auto" for
             all they can tell, or some of "time offset", "board scale", "board bend" and "lens".
+        lens_from_views: Whether ``intrinsics`` were calibrated from these very views: lens and camera are then fitted
+            together, and what the corners say of the lens counts once.
         seed: Of the random view triples the start is chosen from.
 
     Raises:
@@ -102,8 +105,16 @@ def calibrate_hand_eye(
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
-        asked=candidate_terms(systematics, corners, flanges, [view.twist for view in views], terms, board),
-        counted=() if intrinsics.covariance is None else (LensRefinement.of(intrinsics),),
+        asked=candidate_terms(
+            systematics,
+            corners,
+            flanges,
+            [view.twist for view in views],
+            terms,
+            board,
+            lens_from_views=lens_from_views,
+        ),
+        counted=() if intrinsics.covariance is None else (LensRefinement.of(intrinsics, from_views=lens_from_views),),
     )
     result = solve_with_reasons(problem, excluded, [view.twist for view in views])
     told = ambiguity(board)

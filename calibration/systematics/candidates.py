@@ -33,6 +33,8 @@ def candidate_terms(
     twists: Sequence[Floats | None],
     given: Sequence[Term] = (),
     board: Board | None = None,
+    *,
+    lens_from_views: bool = False,
 ) -> tuple[Term, ...]:
     """Return the terms for those that are wanted and can be told.
 
@@ -43,6 +45,7 @@ def candidate_terms(
         twists: (6,) of the flange in each view, None at rest.
         board: Layout, when known.
         given: Terms that are in the fit anyway; what has the name of one of them is not looked for.
+        lens_from_views: Whether the lens was calibrated from these very views.
 
     Raises:
         ValueError: There is no such systematic error.
@@ -60,7 +63,7 @@ def candidate_terms(
     if "board bend" in names and _bendable(corners.points_board):
         terms.append(BoardBend.of(corners))
     if "lens" in names:
-        terms.append(LensRefinement.of(corners.intrinsics))
+        terms.append(LensRefinement.of(corners.intrinsics, from_views=lens_from_views))
     return tuple(term for term in terms if term.name not in {other.name for other in given})
 
 

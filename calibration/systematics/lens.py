@@ -28,6 +28,8 @@ _UNKNOWN_DISTORTION = 0.1
 """... of each coefficient of the distortion, ..."""
 _UNKNOWN_TANGENTIAL = 0.003
 """... and of the tangential ones."""
+_FROM_VIEWS = 10.0
+"""By how much wider the prior is where the views themselves calibrated the lens: it then counts for a hundredth."""
 _LEAST_SHARE = 1e-9
 """Of the largest variance, in units of a pixel each: directions below it are taken as known."""
 
@@ -39,20 +41,27 @@ class LensRefinement:
     axes: Floats
     """(p, k) by how much each of fx, fy, cx, cy, distortion changes per unknown."""
     width: float = 1.0
-    """Standard deviation of the unknowns: above 1 where the lens contradicts its calibration."""
+    """Standard deviation of the unknowns: above 1 where the calibration is contradicted or nothing independent."""
     calibrated: bool = True
     """Whether the axes are those of its calibration; else they are a guess, and the lens is exact if nothing speaks
     against it."""
 
     @classmethod
-    def of(cls, intrinsics: CameraIntrinsics) -> LensRefinement:
-        """Return the refinement of a lens with its covariance as prior, or a wide one where it has none."""
+    def of(cls, intrinsics: CameraIntrinsics, *, from_views: bool = False) -> LensRefinement:
+        """Return the refinement of a lens with its covariance as prior, or a wide one where it has none.
+
+        Args:
+            intrinsics: As calibrated.
+            from_views: Whether it was calibrated from the very views of the fit. Their corners then tell the lens
+                in the fit, and must not tell it a second time as its prior.
+        """
         covariance = _unknown(intrinsics) if intrinsics.covariance is None else intrinsics.covariance
         unit = _pixels_per_unit(intrinsics)
         values, vectors = np.linalg.eigh(covariance * np.outer(unit, unit))
         free = values > _LEAST_SHARE * values[-1]
         axes = vectors[:, free] * np.sqrt(values[free]) / unit[:, None]
-        return cls(axes, calibrated=intrinsics.covariance is not None)
+        width = _FROM_VIEWS if from_views and intrinsics.covariance is not None else 1.0
+        return cls(axes, width=width, calibrated=intrinsics.covariance is not None)
 
     @property
     def name(self) -> str:

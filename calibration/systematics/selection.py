@@ -85,9 +85,9 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
         tested.update({i: score for i, score in slopes.items() if i not in refused})
         promising = [i for i, score in slopes.items() if score.probability < _PROMISING and i not in refused]
         best = min(promising, key=lambda i: _rank(slopes[i]), default=None)
-        if lens is not None and lens not in widths:
-            doubt = _against(case, reached, candidates[lens])
-            if _stands_out(doubt, candidates[lens]) and (best is None or _rank(doubt) < _rank(slopes[best])):
+        if lens is not None and lens not in widths and _is_believed(told := candidates[lens]):
+            doubt = _against(case, reached, told)
+            if _stands_out(doubt, told) and (best is None or _rank(doubt) < _rank(slopes[best])):
                 reached, widths[lens] = _best_width(case, reached, [candidates[i] for i in adopted], 0)
                 candidates[lens] = _widened(candidates[lens], widths[lens])
                 refused.clear()
@@ -114,8 +114,8 @@ def select(case: Case, reached: JointFit, candidates: Sequence[Term]) -> Selecti
     reached = _without_shared(case, reached, [candidates[i] for i in adopted])
     for i, test in zip(adopted, fitted_ones(case, reached, candidates, adopted), strict=True):
         tested[i] = replace(test, adopted=i != lens or i in widths)
-    told = tuple(tested[i] for i in range(len(candidates)))
-    return Selection(tested=told, adopted=tuple(adopted), reached=reached, widths=widths)
+    in_order = tuple(tested[i] for i in range(len(candidates)))
+    return Selection(tested=in_order, adopted=tuple(adopted), reached=reached, widths=widths)
 
 
 def _rank(test: Tested) -> tuple[float, float]:
@@ -131,6 +131,11 @@ def _is_calibrated_lens(term: Term) -> TypeGuard[LensRefinement]:
     return isinstance(term, LensRefinement) and term.calibrated
 
 
+def _is_believed(term: Term) -> TypeGuard[LensRefinement]:
+    """Return whether a lens's calibration is knowledge of its own, which the views can contradict."""
+    return isinstance(term, LensRefinement) and term.width == 1.0
+
+
 def _with_lens(case: Case, reached: JointFit, candidates: Sequence[Term]) -> tuple[JointFit, list[int]]:
     """Return the fit with a calibrated lens within its covariance, and which of the candidates that is."""
     known = [i for i, candidate in enumerate(candidates) if _is_calibrated_lens(candidate)][:1]
@@ -140,10 +145,8 @@ def _with_lens(case: Case, reached: JointFit, candidates: Sequence[Term]) -> tup
     return reached, known
 
 
-def _against(case: Case, reached: JointFit, lens: Term) -> Tested:
+def _against(case: Case, reached: JointFit, lens: LensRefinement) -> Tested:
     """Test whether the views contradict a calibrated lens, the first of the candidates in a fit."""
-    if not isinstance(lens, LensRefinement) or lens.width != 1.0:
-        return last(case, reached, len(lens.parameters))
     part = slice(case.base.count, case.base.count + len(lens.parameters))
     return contradiction(case, reached, part, lens.axes[:2].mean(axis=0))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calibration_stage import BOARD, LENS, MOUNTS, Stage, make_stage
 
-from calibration import ArmNoise, HandEyeResult, HandEyeView, calibrate_hand_eye
+from calibration import ArmNoise, HandEyeResult, HandEyeView, calibrate_hand_eye, calibrate_intrinsics
 from calibration.lens.projection import project
 from calibration.systematics.candidates import SystematicName
 from calibration.systematics.systematic import Systematic
@@ -119,6 +119,24 @@ def test_a_lens_is_refined_and_named_where_it_is_off_by_more_than_its_calibratio
     assert result.intrinsics.covariance[0, 0] < 0.5 * 4.0**2
     errors = [r.T_mount_camera.distance_to(stage.T_mount_camera)[0] for r in (ignored, result)]
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_corners_that_gave_the_lens_do_not_count_for_it_again() -> None:
+    views = stage_of("eye_to_hand", 8).views
+    lens = calibrate_intrinsics([view.detection for view in views], image_size=(640, 480), coefficients=5).intrinsics
+    sigmas: list[float] = []
+    for _ in range(3):
+        result = calibrate_hand_eye(views, intrinsics=lens, lens_from_views=True)
+        assert result.intrinsics is not None
+        assert result.intrinsics.covariance is not None
+        lens = result.intrinsics
+        sigmas.append(float(np.sqrt(result.intrinsics.covariance[0, 0])))
+    assert sigmas[2] > 0.95 * sigmas[0], "the same corners taught the lens anew each time"
+    once, twice = (
+        calibrate_hand_eye(views, intrinsics=lens, systematics=(), lens_from_views=from_views)
+        for from_views in (True, False)
+    )
+    assert twice.sigma_translation < once.sigma_translation
 
 
 def bent_views(stage: Stage, bend_m: float) -> list[HandEyeView]:
