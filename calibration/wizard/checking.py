@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from calibration.hand_eye.board_pose import board_poses
-from calibration.hand_eye.chain import ChainState, camera_board
 from calibration.hand_eye.values import HandEyeView
-from vision_ik.transforms import Transform
+from calibration.validation.held_out import held_out_check
+from calibration.validation.values import Tolerance, rms
+from calibration.wizard.results import parse_hand_eye
 from vision_ik.types import CameraIntrinsics
 
 _FEWEST = 2
@@ -35,16 +35,17 @@ def check_result(
         tolerance_mm: Most that the board's middle may be off, root mean square; None: no verdict.
         tolerance_deg: Most that its orientation may be off.
     """
-    fresh = [check_view(result, view, lens) for view in views]
-    seen = [error for error in fresh if error is not None]
+    report, seen = held_out_check(parse_hand_eye(result), views, intrinsics=lens, tolerance=Tolerance())
     if len(seen) >= _FEWEST:
-        mm, deg = (float(np.sqrt(np.mean(np.square(values)))) for values in zip(*seen, strict=True))
+        mm, worst = 1e3 * report.error, 1e3 * report.worst
+        deg = float(np.rad2deg(rms([view.rotation_error for view in seen])))
         source, count = "views of its own", len(seen)
-        worst = max(error[0] for error in seen)
+        told = {"expected_mm": 1e3 * report.sigma, "consistent": report.consistent, "sentence": report.sentence}
     else:
         mm, deg = float(result["held_out_mm"]), float(result["held_out_deg"])
         source, count = "held-out views", int(result["views_used"])
         worst = max((v["held_out_mm"] for v in result["views"] if v["used"]), default=float("nan"))
+        told = {}
     bounds = [(mm, tolerance_mm), (deg, tolerance_deg)]
     given = [value <= bound for value, bound in bounds if bound is not None]
     return {
@@ -52,28 +53,10 @@ def check_result(
         "error_deg": deg,
         "worst_mm": worst,
         "views": count,
-        "unseen": len(fresh) - len(seen),
+        "unseen": len(views) - len(seen),
         "source": source,
         "tolerance_mm": tolerance_mm,
         "tolerance_deg": tolerance_deg,
         "passed": all(given) if given else None,
+        **told,
     }
-
-
-def check_view(result: Mapping[str, Any], view: HandEyeView, lens: CameraIntrinsics) -> tuple[float, float] | None:
-    """Return how far the board is seen from where a calibration puts it, in its middle [mm] and in angle [deg].
-
-    None where the picture determines no pose of the board.
-    """
-    poses = board_poses(view.detection, lens)
-    if len(poses) == 0:
-        return None
-    X, Y = np.array(result["T_mount_camera"]), np.array(result["T_holder_board"])
-    predicted = Transform(camera_board(ChainState(X, Y, np.eye(4)[None]), view.flange.matrix[None], result["mount"])[0])
-    middle = view.detection.points_board.mean(axis=0)
-    errors: list[tuple[float, float]] = []
-    for pose in poses:
-        seen = Transform(pose)
-        off = float(np.linalg.norm(seen.apply(middle) - predicted.apply(middle)))
-        errors.append((1e3 * off, float(np.rad2deg(seen.distance_to(predicted)[1]))))
-    return min(errors)  # of the two mirrored poses of a flat board, the one that is meant

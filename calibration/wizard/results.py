@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from calibration.arm.values import ArmCalibration, LinkError
-from calibration.hand_eye.values import HandEyeResult
+from calibration.hand_eye.values import ArmNoise, HandEyeResult
 from calibration.lens.intrinsics import IntrinsicsResult
+from calibration.wizard.terms import parse_terms, term_values
+from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics
 
 _TOLD = (
@@ -112,10 +114,35 @@ def hand_eye_facts(result: HandEyeResult, lens: CameraIntrinsics) -> dict[str, A
         ],
         "systematics": [asdict(systematic) for systematic in result.systematics],
         "time_offset_ms": 1e3 * result.time_offset,
+        "terms": term_values(result.terms),
         "lens": lens_values(result.intrinsics or lens),
         "lens_refined": result.intrinsics is not None and _differs(result.intrinsics, lens),
         "warnings": list(result.warnings),
     }
+
+
+def parse_hand_eye(facts: Mapping[str, Any]) -> HandEyeResult:
+    """Return the result of ``hand_eye_facts``, without what it said of its views and of what it looked for."""
+    noise = float(facts["corner_noise_px"])
+    return HandEyeResult(
+        mount=facts["mount"],
+        T_mount_camera=Transform(np.array(facts["T_mount_camera"])),
+        covariance=np.array(facts["covariance"]),
+        T_holder_board=Transform(np.array(facts["T_holder_board"])),
+        joint_covariance=np.array(facts["joint_covariance"]),
+        pixel_sigma=noise,
+        sight_sigma=float(facts.get("sight_noise_px", noise)),
+        arm_sigma=ArmNoise(
+            translation=1e-3 * float(facts["arm_noise_mm"]), rotation=float(np.deg2rad(facts["arm_noise_deg"]))
+        ),
+        noise_estimated=True,
+        views=(),
+        pixel_rms=float("nan"),
+        chain_rms=float("nan"),
+        terms=parse_terms(facts.get("terms", ())),
+        intrinsics=parse_lens(facts["lens"]),
+        time_offset=1e-3 * float(facts["time_offset_ms"]),
+    )
 
 
 def arm_facts(found: ArmCalibration, lens: CameraIntrinsics) -> dict[str, Any]:
