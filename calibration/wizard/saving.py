@@ -153,7 +153,7 @@ def write_arm(
     changed = rig_with_arm(replace(rig, boards=with_board(rig, board)), found, rig_file.parent)
     known = {key: value for key, value in rig.provenance.items() if key != "check"} | _in_short(hand_eye, origin)
     told = {"arm": {"note": found.note, **provenance}, "hand_eye": {**provenance, **told_of_hand_eye(hand_eye)}}
-    told = {step: {key: value for key, value in facts.items() if value is not None} for step, facts in told.items()}
+    told = {step: {k: _short(v) for k, v in facts.items() if v is not None} for step, facts in told.items()}
     return save_rig(replace(changed, provenance=known | told), rig_file), Path(changed.robot), kept
 
 

@@ -148,7 +148,7 @@ def _present(facts: Mapping[str, Any], written: Mapping[str, Any], options: Link
     for warning in facts["warnings"]:
         console.warn(warning)
     if not facts["adopted"]:
-        console.say("The views ask for no other arm than the drawn one: nothing was changed.")
+        console.say(f"The views ask for no other arm than {facts['robot']}: nothing was changed.")
         return
     console.say(f"The arm is {written['urdf']}, written to {written['file']} with the camera's place.")
     if written["kept"]:
