@@ -44,6 +44,8 @@ _NO_POINT = 0.03
 """[m] Disagreement at which the touches share no point."""
 _LONG = 0.3
 """[m] Most tools are shorter."""
+_SURELY = 3.0
+"""Standard deviations by which a tool must be longer for its touches to be refused."""
 
 
 def calibrate_tool_tip(
@@ -68,7 +70,8 @@ def calibrate_tool_tip(
         seed: Of which triples of very many touches are looked at.
 
     Raises:
-        CalibrationError: The touches are too few, do not turn the tool enough to tell, or share no point.
+        CalibrationError: The touches are too few, do not turn the tool enough to tell, share no point, or
+            are the inverse.
     """
     Ts = np.stack([as_transform(T).matrix for T in Ts_base_flange]) if len(Ts_base_flange) else np.empty((0, 4, 4))
     labels = tuple(str(i + 1) for i in range(len(Ts))) if names is None else tuple(names)
@@ -77,6 +80,7 @@ def calibrate_tool_tip(
     repeated = _repeated(Ts)
     _check(Ts[~repeated], arm_sigma)
     keep, fit = _settle(Ts, ~repeated, arm_sigma, seed)
+    _check_direction(fit)
     tip, point = fit.theta[TIP], fit.theta[POINT]
     T_flange_tool = Transform.from_parts(np.eye(3) if R_flange_tool is None else R_flange_tool, tip)
     covariance = np.zeros((6, 6))
@@ -235,12 +239,25 @@ def _warnings(Ts: Floats, keep: NDArray[np.bool_], reports: Sequence[TouchReport
         )
     length, reach = float(np.linalg.norm(fit.theta[TIP])), float(np.linalg.norm(fit.theta[POINT]))
     if length > max(_LONG, reach):
-        # Inverse poses fit as well, with tip and point exchanged.
-        said.append(
-            f"The tip would lie {1e3 * length:.0f} mm from the flange, and the point {1e3 * reach:.0f} mm from the "
-            "base: give T_base_flange, if these poses are the inverse."
-        )
+        said.append(f"{_exchanged(length, reach)}: give T_base_flange, if these poses are the inverse.")
     return said
+
+
+def _check_direction(fit: LinearFit) -> None:
+    """Refuse poses that are the inverse: these fit as well, with tip and point exchanged."""
+    length, reach = float(np.linalg.norm(fit.theta[TIP])), float(np.linalg.norm(fit.theta[POINT]))
+    doubt = _SURELY * float(np.sqrt(np.trace(fit.region(TIP))))
+    if reach + doubt < _LONG < length - doubt:
+        raise CalibrationError(
+            f"{_exchanged(length, reach)}: the poses are the inverse, the base in the frame of the flange.",
+            "Give T_base_flange, the flange in the frame of the base: invert each pose. If the tool is that long, "
+            "touch a point farther from the base.",
+            fault="poses inverse",
+        )
+
+
+def _exchanged(length: float, reach: float) -> str:
+    return f"The tip would lie {1e3 * length:.0f} mm from the flange, and the point {1e3 * reach:.0f} mm from the base"
 
 
 def _words(axis: Floats) -> str:

@@ -103,9 +103,16 @@ def test_small_tilts_are_warned_about_with_the_predicted_sigma() -> None:
     assert result.tip_covariance[2, 2] > 4.0 * result.tip_covariance[0, 0]
 
 
-def test_inverse_poses_are_suspected_by_the_tool_they_would_make() -> None:
-    result = calibrate_tool_tip([T.inv() for T in touches(np.random.default_rng(0), 8, COBOT)])
-    assert any("the inverse" in warning for warning in result.warnings)
+def test_inverse_poses_are_refused_for_the_tool_they_would_make() -> None:
+    with pytest.raises(CalibrationError, match=r"510 mm from the flange.* the inverse.*invert each pose"):
+        calibrate_tool_tip([T.inv() for T in touches(np.random.default_rng(0), 8, COBOT)])
+
+
+def test_a_tool_longer_than_usual_is_believed_where_the_point_is_out_of_its_reach() -> None:
+    long = np.array([0.05, 0.0, 0.45])
+    result = calibrate_tool_tip(touches(np.random.default_rng(0), 8, COBOT, tip=long))
+    assert np.linalg.norm(result.tip - long) < 5e-3
+    assert not result.warnings
 
 
 def test_poses_that_share_no_point_are_refused() -> None:
