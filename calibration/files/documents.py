@@ -134,7 +134,10 @@ def _placed(place: str, make: Any) -> Transform:
     try:
         return cast("Transform", make())
     except InvalidPoseError as error:
-        raise InvalidPoseError(f"The pose of {place} is none: {error.cause}", error.remedy) from error
+        why = error.cause.replace("The pose holds", "it holds")
+        raise InvalidPoseError(
+            f"The pose of {place} cannot be used: {why[0].lower()}{why[1:]}", error.remedy
+        ) from error
 
 
 def mount_of(value: object) -> Mount | None:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.files.contents import PosedCorners, PosedPicture, PosedPictures
 from calibration.files.documents import Document, matrix_pose, mount_of, reading
@@ -73,11 +74,23 @@ def _view(entry: Mapping[str, Any], name: str, board: Floats) -> HandEyeView:
     T_base_flange = _pose(entry, f"view {name}")
     ids = entry.get("ids")
     try:
-        points = board if ids is None else board[np.array(ids, dtype=np.int64)]
+        points = board if ids is None else _points(board, np.array(ids, dtype=np.int64))
         detection = BoardDetection(points_board=points, points_image=entry["corners"], timestamp=0.0)
-    except (IndexError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"view {name}: {error}") from error
     return HandEyeView(T_base_flange=T_base_flange, detection=detection, name=name, **_motion(entry))
+
+
+def _points(board: Floats, ids: NDArray[np.int64]) -> Floats:
+    """Return the points (M, 3) of the board that corners are.
+
+    Raises:
+        ValueError: There is no such point.
+    """
+    wrong = ids[(ids < 0) | (ids >= len(board))]
+    if len(wrong):
+        raise ValueError(f"it has the id {wrong[0]}, but the board has {len(board)} points, counted from 0")
+    return board[ids]
 
 
 def _motion(entry: Mapping[str, Any]) -> dict[str, Floats]:

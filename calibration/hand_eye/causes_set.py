@@ -30,6 +30,10 @@ _UNIT_WITHIN = 1.15
 """Factor within which a scale is that of a unit; squares measured badly are off by less."""
 _SIZE_WRONG = 1.2
 """Factor by which a board must be off to be named here; less may be the print, and is found by a term of the fit."""
+_USUAL_MOTION = (0.01, 3.0)
+"""[m] By how much an arm moves its flange between views, from the middle of all."""
+_USUAL_DISTANCE = (0.05, 10.0)
+"""[m] From a camera to what it is calibrated with."""
 _SITS = 1.5
 """How much nearer to the flange one of camera and board must be for the other to stand still."""
 
@@ -56,7 +60,12 @@ class _Guess:
 
 
 def find_set_fault(
-    Ts_base_flange: Floats, Ts_camera_board: Floats, mount: Mount, rng: np.random.Generator
+    Ts_base_flange: Floats,
+    Ts_camera_board: Floats,
+    mount: Mount,
+    rng: np.random.Generator,
+    *,
+    given: bool = False,
 ) -> SetFault | None:
     """Return the likeliest fault of a set of views that do not agree; None where none helps.
 
@@ -65,6 +74,8 @@ def find_set_fault(
         Ts_camera_board: (N, 4, 4) as seen.
         mount: Who carries the camera, as told.
         rng: Chooses the triples of the closed forms.
+        given: Whether Ts_camera_board were given as poses, and may be wrong like those of the arm; else they were
+            computed from corners.
     """
     known: NDArray[np.bool_] = np.all(np.isfinite(Ts_camera_board), axis=(1, 2))
     if known.sum() < FEWEST:
@@ -79,7 +90,9 @@ def find_set_fault(
     if best is None:
         return None
     misfit, guess, X, Y = best
-    return SetFault(error=_error(guess, X, Y, mount, told, misfit), disagreement=misfit / told, pictures=guess.pictures)
+    return SetFault(
+        error=_error(guess, X, Y, mount, told, misfit, given), disagreement=misfit / told, pictures=guess.pictures
+    )
 
 
 def unequal_error(
@@ -209,13 +222,15 @@ def _typical(distance: Floats) -> float:
     return float(np.quantile(distance, 0.75)) + 1e-6
 
 
-def _error(guess: _Guess, X: Floats, Y: Floats, mount: Mount, told: float, misfit: float) -> CalibrationError:
+def _error(
+    guess: _Guess, X: Floats, Y: Floats, mount: Mount, told: float, misfit: float, given: bool
+) -> CalibrationError:
     """Return what is to be said of a guess that fits."""
     clearer = f"the views then agree {told / misfit:.0f} times better"
     if guess.kind == "inverse":
-        return _inverse_error(X, Y, mount, clearer)
+        return _inverse_error(X, Y, mount, clearer, given)
     if guess.kind == "scale":
-        return _scale_error(float(guess.words), clearer)
+        return _scale_error(float(guess.words), guess, clearer, given)
     if guess.kind in ("w first", "w last"):
         read, meant = ("x y z w", "w x y z") if guess.kind == "w first" else ("w x y z", "x y z w")
         return CalibrationError(
@@ -230,13 +245,22 @@ def _error(guess: _Guess, X: Floats, Y: Floats, mount: Mount, told: float, misfi
     )
 
 
-def _inverse_error(X: Floats, Y: Floats, mount: Mount, clearer: str) -> CalibrationError:
+def _inverse_error(X: Floats, Y: Floats, mount: Mount, clearer: str, given: bool) -> CalibrationError:
     """Return which of two faults it is that the poses fit only as their inverse: what sits on the flange is near it."""
     camera, board = float(np.linalg.norm(X[:3, 3])), float(np.linalg.norm(Y[:3, 3]))
     facts = f"({clearer}; camera and board then sit at {camera:.2f} and {board:.2f} m)"
     on_flange = "camera" if camera * _SITS < board else "board" if board * _SITS < camera else ""
     wrong_mount = on_flange == ("camera" if mount == "eye_to_hand" else "board")
     other = "eye_in_hand" if mount == "eye_to_hand" else "eye_to_hand"
+    if on_flange and wrong_mount and given:
+        # Inverse poses of the camera are inverse poses of the arm with mount and holder exchanged.
+        return CalibrationError(
+            f"Either the mount is not {mount}, the {on_flange} sitting on the flange, or the camera's poses are given "
+            f"in the inverse direction {facts}.",
+            f"Give the mount {other}; or T_camera_board, the board in the frame of the camera: invert each of its "
+            "poses.",
+            fault="wrong mount or camera's poses inverse",
+        )
     if on_flange and wrong_mount:
         return CalibrationError(
             f"The mount is not {mount}: the {on_flange} sits on the flange {facts}.",
@@ -257,22 +281,48 @@ def _inverse_error(X: Floats, Y: Floats, mount: Mount, clearer: str) -> Calibrat
     )
 
 
-def _scale_error(scale: float, clearer: str) -> CalibrationError:
+def _scale_error(scale: float, guess: _Guess, clearer: str, given: bool) -> CalibrationError:
     """Return what lengths of the board must have been given in, or how large it is."""
+    seen = "poses of the camera" if given else "points of the board"
+    facts = f"lengths of the arm are {scale:.3g} times those that the camera sees ({clearer})"
     for factor, unit in _UNITS.items():
         for ratio, whose in ((1.0 / factor, "arm"), (factor, "board")):
-            if max(scale / ratio, ratio / scale) < _UNIT_WITHIN:
-                what = "poses of the arm" if whose == "arm" else "points of the board"
+            if max(scale / ratio, ratio / scale) >= _UNIT_WITHIN:
+                continue
+            # The other one in metres already, but divided as if it had not been, explains the ratio as well.
+            other = "board" if whose == "arm" else "arm"
+            if _usual(guess, scale, whose, factor) or not _usual(guess, scale, other, 1.0 / factor):
+                what = "poses of the arm" if whose == "arm" else seen
                 return CalibrationError(
-                    f"The {what} look like {unit}, not metres: lengths of the arm are {scale:.3g} times those that the "
-                    f"camera sees ({clearer}).",
-                    f"Give all lengths in metres: multiply those of the {whose} by {factor:g}.",
+                    f"The {what} look like {unit}, not metres: {facts}.",
+                    f"Give all lengths in metres: multiply those of the {_whose(whose, given)} by {factor:g}.",
                     fault=unit,
                     scale=scale,
                 )
+            what = "poses of the arm" if other == "arm" else seen
+            return CalibrationError(
+                f"The {what} are {1.0 / factor:.4g} times too small, as if metres had been taken for {unit}: {facts}.",
+                f"Give all lengths in metres: multiply those of the {_whose(other, given)} by {1.0 / factor:.4g}.",
+                fault=f"metres taken for {unit}",
+                scale=scale,
+            )
     return CalibrationError(
         f"The board is {scale:.3g} times as large as was told ({clearer}).",
         "Measure one edge of its squares and give that.",
         fault="board size",
         scale=scale,
     )
+
+
+def _whose(whose: str, given: bool) -> str:
+    return "camera" if whose == "board" and given else whose
+
+
+def _usual(guess: _Guess, scale: float, whose: str, factor: float) -> bool:
+    """Return whether lengths of the arm, or of the camera's side, are usual ones once multiplied by ``factor``."""
+    if whose == "arm":
+        places, (least, most) = guess.arms[:, :3, 3], _USUAL_MOTION
+        places = places - np.median(places, axis=0)
+    else:
+        places, (least, most) = guess.boards[:, :3, 3] / scale, _USUAL_DISTANCE
+    return bool(least < factor * float(np.median(np.linalg.norm(places, axis=1))) < most)

@@ -148,7 +148,8 @@ def _rescued(
 def _set_fault(problem: Problem, excluded: dict[int, Remark]) -> SetFault | None:
     boards = problem.candidates[:, 0].copy()
     boards[list(excluded)] = np.nan
-    return find_set_fault(problem.flanges, boards, problem.mount, np.random.default_rng(len(boards)))
+    given = not isinstance(problem.evidence, Corners)
+    return find_set_fault(problem.flanges, boards, problem.mount, np.random.default_rng(len(boards)), given=given)
 
 
 def _without_fault(problem: Problem, excluded: dict[int, Remark], fault: SetFault) -> Mended:

@@ -53,7 +53,7 @@ def test_corners_and_poses_are_read_and_calibrate(tmp_path: Path, rng: np.random
         (None, "board", None, "lacks the key 'board'"),
         (2, "corners", None, "lacks the key 'corners'"),
         (2, "corners", [[1.0, 2.0]] * 23, "view 2: points_image"),
-        (1, "ids", [99] * 24, "view 1: index 99"),
+        (1, "ids", [99] * 24, "view 1: it has the id 99"),
         (None, "config", "eye_on_foot", "eye_on_foot"),
         (None, "views", 3, "no valid list of views"),
     ],

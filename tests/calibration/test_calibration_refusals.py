@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from calibration_stage import LENS, MOUNTS, Stage, make_stage
+from calibration_stage import BOARD, LENS, MOUNTS, Stage, make_stage
 from scipy.spatial.transform import Rotation
 
-from calibration import HandEyeView, calibrate_hand_eye
-from vision_ik.errors import CalibrationError
+from calibration import HandEyeView, calibrate_hand_eye, calibrate_hand_eye_poses, read_observations
+from calibration.hand_eye.board_pose import board_poses
+from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
+from vision_ik.types import Floats
 
 
 @pytest.fixture(params=MOUNTS)
@@ -39,3 +44,66 @@ def test_angles_read_in_the_wrong_order_give_no_camera(written: str, read: str, 
         calibrate_hand_eye(changed(stage, misread), intrinsics=LENS, mount=stage.mount)
     for word in ("Euler", "mount", "inverse", "paired"):
         assert word in caught.value.remedy
+
+
+def pairs(stage: Stage) -> tuple[Floats, Floats]:
+    flanges = np.stack([view.flange.matrix for view in stage.views])
+    return flanges, np.stack([board_poses(view.detection, LENS)[0] for view in stage.views])
+
+
+def scaled(Ts: Floats, factor: float) -> Floats:
+    return np.concatenate([Ts[:, :3, :3], factor * Ts[:, :3, 3:]], axis=2)
+
+
+def squared(Ts: Floats) -> Floats:
+    return np.concatenate([Ts, np.tile([[[0.0, 0.0, 0.0, 1.0]]], (len(Ts), 1, 1))], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("arm", "camera", "named", "factor"),
+    [
+        (1.0, 1e-3, "poses of the camera are 1000 times too small", "1000"),
+        (1e-3, 1.0, "poses of the arm are 1000 times too small", "1000"),
+        (1.0, 1e-2, "poses of the camera are 100 times too small", "100"),
+        (1e2, 1.0, "poses of the arm look like centimetres", "0.01"),
+    ],
+)
+def test_of_two_lengths_that_differ_the_one_that_is_unusual_is_named(
+    arm: float, camera: float, named: str, factor: str
+) -> None:
+    flanges, boards = pairs(make_stage(np.random.default_rng(5), "eye_to_hand", 10, pixel=0.3))
+    with pytest.raises(CalibrationError, match=named) as caught:
+        calibrate_hand_eye_poses(squared(scaled(flanges, arm)), squared(scaled(boards, camera)))
+    assert caught.value.remedy.endswith(f"by {factor}.")
+
+
+def test_poses_of_the_camera_that_are_the_inverse_are_named_beside_the_wrong_mount() -> None:
+    flanges, boards = pairs(make_stage(np.random.default_rng(5), "eye_to_hand", 10, pixel=0.3))
+    with pytest.raises(CalibrationError, match="the camera's poses are given in the inverse direction") as caught:
+        calibrate_hand_eye_poses(flanges, np.linalg.inv(boards))
+    assert "mount" in caught.value.cause
+
+
+def document(**view: Any) -> dict[str, Any]:
+    stage = make_stage(np.random.default_rng(0), "eye_to_hand", 1)
+    entry = {
+        "T_base_flange": stage.views[0].flange.matrix.tolist(),
+        "corners": stage.views[0].detection.points_image.tolist(),
+        "ids": list(range(24)),
+    }
+    return {"image_size": [640, 480], "board": BOARD.chess_corners.tolist(), "views": [{**entry, **view}]}
+
+
+@pytest.mark.parametrize("wrong", [999, 24, -1])
+def test_an_id_that_is_no_point_of_the_board_is_told_with_their_number(wrong: int, tmp_path: Path) -> None:
+    file = tmp_path / "views.json"
+    file.write_text(json.dumps(document(ids=[wrong, *range(23)])))
+    with pytest.raises(ConfigError, match=f"view 0: it has the id {wrong}, but the board has 24 points"):
+        read_observations(file)
+
+
+def test_a_pose_that_holds_nan_is_told_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "views.json"
+    file.write_text(json.dumps(document(T_base_flange=np.full((4, 4), np.nan).tolist())))
+    with pytest.raises(InvalidPoseError, match="The pose of view 0 cannot be used: it holds NaN or infinity\\."):
+        read_observations(file)
