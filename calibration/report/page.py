@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.hand_eye.values import HandEyeResult, HandEyeView
+from calibration.report import tables
 from calibration.report.geometry import Geometry, place_views
 from calibration.report.workplace import rms
 from calibration.wizard.results import hand_eye_facts
-from vision_ik.transforms import Transform
-from vision_ik.types import CameraIntrinsics
+from vision_ik.types import CameraIntrinsics, Image
 
 if TYPE_CHECKING:
-    from vision_ik.view import Plot, Table, Tile
+    from vision_ik.view import Picture, Plot, Table, Tile
     from vision_ik.view.scene_drawing import Scene
 
 
@@ -58,6 +58,8 @@ def write_facts_report(
     check: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     left_out: Mapping[str, str] | None = None,
+    warnings: Sequence[str] = (),
+    overlay: Image | None = None,
     command: str = "",
 ) -> Path:
     """Write the page from plain values, as they are kept on disk.
@@ -70,6 +72,8 @@ def write_facts_report(
         check: See `write_calibration_report`.
         provenance: See there.
         left_out: Why pictures were left out before, by their names.
+        warnings: What else there is to be warned of, beside those in ``facts``.
+        overlay: (H, W, 3) picture of corners as seen and as predicted.
         command: See there.
 
     Raises:
@@ -83,9 +87,12 @@ def write_facts_report(
         path,
         title="Where the camera is",
         summary=_summary(facts),
-        warnings=facts["warnings"],
+        warnings=list(dict.fromkeys([*warnings, *facts["warnings"]])),
         tiles=_tiles(facts, geometry, check),
-        sections=[*_pictures(facts, geometry), *_tables(facts, geometry, left_out or {}, provenance or {})],
+        sections=[
+            *_pictures(facts, geometry, _checked(check, overlay)),
+            *_tables(facts, left_out or {}, provenance or {}),
+        ],
         command=command,
     )
 
@@ -145,16 +152,29 @@ def _tiles(facts: Mapping[str, Any], geometry: Geometry, check: Mapping[str, Any
     return tiles
 
 
-def _pictures(facts: Mapping[str, Any], geometry: Geometry) -> list[Plot | Scene | Table]:
+def _checked(check: Mapping[str, Any] | None, overlay: Image | None) -> list[Table | Picture]:
+    from vision_ik.view import Picture
+
+    sections: list[Table | Picture] = [table for table in [tables.checks(check)] if table.rows]
+    if overlay is not None:
+        caption = "The last picture taken, with the board's corners as seen and where the result puts them."
+        sections.append(Picture(title="The result laid over a picture", image=overlay, caption=caption))
+    return sections
+
+
+def _pictures(
+    facts: Mapping[str, Any], geometry: Geometry, checked: Sequence[Table | Picture]
+) -> list[Plot | Scene | Table | Picture]:
     from calibration.report import plots
     from calibration.report.scene import calibration_scene
     from vision_ik.view import Plot, lens_plots
 
     reports = facts["views"]
     figure, scale = plots.work_place(geometry)
-    sections: list[Plot | Scene | Table] = [
+    sections: list[Plot | Scene | Table | Picture] = [
         calibration_scene(geometry),
-        _verdicts(facts),
+        *checked,
+        tables.verdicts(facts),
         Plot(
             title="Views one by one",
             figure=plots.views(
@@ -201,113 +221,6 @@ def _of_lens(facts: Mapping[str, Any]) -> str:
     return " With its own lens a camera is surer than that: what pose and lens get wrong together cancels in part."
 
 
-def _verdicts(facts: Mapping[str, Any]) -> Table:
-    from vision_ik.view import Table
-
-    rows = [
-        (
-            view["name"],
-            "used" if view["used"] and not view["repair"] else "mended" if view["used"] else "left out",
-            f"{view['chi_square']:.1f}" if view["chi_square"] < 1e4 else f"{view['chi_square']:.1e}",
-            f"{view['held_out_mm']:.2f}",
-            f"{view['held_out_deg']:.3f}",
-            view["corners_px"],
-            "; ".join(part for part in (view["cause"], view["reason"], view["repair"]) if part),
-        )
-        for view in facts["views"]
-        if not view["used"] or view["repair"]
-    ]
-    if not rows:
-        return Table(title="Views that were not right", columns=("",), rows=[("All views agree with each other.",)])
-    return Table(
-        title="Views that were not right",
-        columns=("view", "", "chi-square", "mm", "deg", "corners px", "what was wrong, what was done"),
-        rows=rows,
-        caption="mm and deg are how far it is from where all other views put it.",
-    )
-
-
-def _tables(
-    facts: Mapping[str, Any], geometry: Geometry, left_out: Mapping[str, str], provenance: Mapping[str, Any]
-) -> list[Table]:
-    from vision_ik.view import Table
-
-    tables = [_pose(facts), _systematics(facts), _all_views(facts, left_out)]
-    flat = _flat(provenance)
-    if flat:
-        tables.append(Table(title="Made from", columns=("", ""), rows=flat))
-    return [table for table in tables if table.rows]
-
-
-def _pose(facts: Mapping[str, Any]) -> Table:
-    from vision_ik.view import Table
-
-    T = Transform(np.array(facts["T_mount_camera"]))
-    R, sigma = T.rotation, np.array(facts["covariance"])
-    place = 1e3 * np.sqrt(np.diag(R @ sigma[:3, :3] @ R.T))
-    turn = np.rad2deg(np.sqrt(np.diag(R @ sigma[3:, 3:] @ R.T)))
-    carrier = "base" if facts["mount"] == "eye_to_hand" else "flange"
-    rows = [
-        (axis, f"{1e3 * t:.2f}", f"{s:.2f}", f"{angle:.3f}", f"{e:.3f}")
-        for axis, t, s, angle, e in zip(
-            "xyz", T.translation, place, facts["rotation_vector_deg"], turn, strict=True
-        )
-    ]  # fmt: skip
-    return Table(
-        title=f"The camera in the {carrier} frame",
-        columns=("axis", "position mm", "± mm", "rotation vector deg", "± deg"),
-        rows=rows,
-        caption=f"As quaternion xyzw: {', '.join(f'{x:.6f}' for x in T.rotation_xyzw)}. The ± are along the axes "
-        f"of the {carrier}; the full covariance is in rig.toml.",
-    )
-
-
-def _systematics(facts: Mapping[str, Any]) -> Table:
-    from vision_ik.view import Table
-
-    return Table(
-        title="Systematic errors that were looked for",
-        columns=("", "estimate", "±", "", "in the result", "what it means"),
-        rows=[
-            (
-                each["name"],
-                f"{each['estimate']:.3g}",
-                f"{each['sigma']:.2g}" if np.isfinite(each["sigma"]) else "–",
-                each["unit"],
-                "yes" if each["adopted"] else "no",
-                each["sentence"],
-            )
-            for each in facts["systematics"]
-        ],
-        caption="One is taken into the result only where the views ask for it.",
-    )
-
-
-def _all_views(facts: Mapping[str, Any], left_out: Mapping[str, str]) -> Table:
-    from vision_ik.view import Table
-
-    rows: list[tuple[str, str, float, str, str, float]] = [
-        (
-            view["name"],
-            "used" if view["used"] else "left out",
-            view["chi_square"],
-            f"{view['held_out_mm']:.2f}",
-            f"{view['held_out_deg']:.3f}",
-            view["corners_px"],
-        )
-        for view in facts["views"]
-    ]
-    nan = float("nan")
-    known = {view["name"] for view in facts["views"]}
-    rows += [(name, reason, nan, "", "", nan) for name, reason in left_out.items() if name not in known]
-    return Table(title="All views", columns=("view", "", "chi-square (6)", "mm", "deg", "corners px"), rows=rows)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", str(value)))
-    return rows
+def _tables(facts: Mapping[str, Any], left_out: Mapping[str, str], provenance: Mapping[str, Any]) -> list[Table]:
+    shown = [tables.pose(facts), tables.systematics(facts), tables.all_views(facts, left_out)]
+    return [table for table in (*shown, *tables.made_from(provenance)) if table.rows]

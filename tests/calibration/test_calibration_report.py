@@ -15,7 +15,9 @@ from calibration_stage import LENS, MOUNTS, make_stage
 from calibration import calibrate_hand_eye, write_calibration_report
 from calibration.files.samples import moveit_samples
 from calibration.report.geometry import place_views
+from calibration.report.page import write_facts_report
 from calibration.report.scene import calibration_scene
+from calibration.report.tables import in_human_units
 from calibration.report.workplace import point_covariances, rms
 from calibration.wizard.results import hand_eye_facts
 from vision_ik.cli.main import EXIT_OK, main
@@ -65,7 +67,17 @@ def test_the_page_holds_all_there_is_to_say_and_fetches_nothing(
         result,
         views,
         intrinsics=LENS,
-        check={"views": 4, "source": "views of its own", "error_mm": 0.71, "error_deg": 0.05, "passed": False},
+        check={
+            "views": 4,
+            "source": "views of its own",
+            "error_mm": 0.71,
+            "error_deg": 0.05,
+            "passed": False,
+            "further": {
+                "touch_test": {"name": "touch test", "error_mm": 1.38, "sigma_mm": 1.8, "sentence": "It misses."},
+                "depth": {"name": "depth", "skipped": "No depth here."},
+            },
+        },
         provenance={"when": "yesterday", "options": {"seed": 7}},
         command="vision-ik calibrate hand-eye --from x",
     )
@@ -78,6 +90,8 @@ def test_the_page_holds_all_there_is_to_say_and_fetches_nothing(
         "Views that were not right",
         "left out",
         "Systematic errors that were looked for",
+        "touch test 1.38 1.80 – It misses.",
+        "Not checked. No depth here.",
         "board scale",
         "How sure points at the work place are",
         "Where corners were seen",
@@ -91,6 +105,34 @@ def test_the_page_holds_all_there_is_to_say_and_fetches_nothing(
         assert words in text, words
     assert "<b>4</b>" not in path.read_text(encoding="utf-8")
     assert "nan" not in text.split()
+
+
+def test_warnings_of_the_lens_and_the_picture_of_the_check_are_on_the_page(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    stage = make_stage(rng, "eye_to_hand", 9, pixel=0.3, translation=3e-4, rotation=1e-3)
+    facts = hand_eye_facts(calibrate_hand_eye(stage.views, intrinsics=LENS, mount="eye_to_hand"), LENS)
+    bent = "The board may be bent by 2.1 mm."
+    overlay = np.full((48, 64, 3), 90, np.uint8)
+    file = write_facts_report(tmp_path / "a.html", facts, stage.views, warnings=[bent, bent], overlay=overlay)
+    text = file.read_text(encoding="utf-8")
+    assert text.count(bent) == 1
+    assert "data:image/jpeg;base64," in text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "sigma", "unit", "shown"),
+    [
+        (0.00984, 0.000564, "s", ("9.84", "0.56", "ms")),
+        (0.0203, 0.0283, "%", ("0.020", "0.028", "%")),
+        (12.34, 31.4, "%", ("12", "31", "%")),
+        (0.0356, float("nan"), "px", ("0.036", "–", "px")),
+    ],
+)
+def test_systematic_errors_are_rounded_to_their_sigma_in_units_of_people(
+    estimate: float, sigma: float, unit: str, shown: tuple[str, str, str]
+) -> None:
+    assert in_human_units({"estimate": estimate, "sigma": sigma, "unit": unit}) == shown
 
 
 @pytest.mark.parametrize("mount", MOUNTS)

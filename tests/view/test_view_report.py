@@ -82,6 +82,18 @@ def test_the_report_shows_its_tables_with_rounded_numbers_and_verdicts(page: str
     assert "Approximate: the lens is assumed." in words
 
 
+def test_heads_stand_over_their_numbers_and_a_folded_table_opens_by_its_title(tmp_path: Path) -> None:
+    table = Table(
+        title="All",
+        columns=("view", "mm", "±", "why"),
+        rows=[("7", "1.20", "± 0.3", "good"), ("8", "–", "", "2")],
+        folded=True,
+    )
+    text = write_report(tmp_path / "a.html", title="t", tables=[table]).read_text(encoding="utf-8")
+    assert '<th>view</th><th class="number">mm</th><th class="number">±</th><th>why</th>' in text
+    assert "<details><summary>All</summary>" in text
+
+
 def test_text_is_escaped(page: str) -> None:
     assert "<script" not in page
     assert "<script>x</script>" in Page(page).words

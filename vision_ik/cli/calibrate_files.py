@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
 
 from calibration.files.contents import PosePairs
 from calibration.files.observations import described_board as board_in_files
@@ -22,7 +26,7 @@ from vision_ik.cli.main import EXIT_OK
 from vision_ik.cli.run_report import command_line
 from vision_ik.rig import Rig
 from vision_ik.robots import RobotModel
-from vision_ik.types import Board, CameraIntrinsics
+from vision_ik.types import Board, CameraIntrinsics, Image
 
 _PAGE = "report.html"
 
@@ -77,8 +81,13 @@ def calibrate_pairs(
     return EXIT_OK
 
 
-def write_page(wizard: Wizard, options: HandEyeOptions | AllOptions) -> None:
+def write_page(wizard: Wizard, options: HandEyeOptions | AllOptions, remarks: Sequence[str] = ()) -> None:
     """Write the page about the calibration that a wizard has done, where one is wanted.
+
+    Args:
+        wizard: It.
+        options: What was asked for.
+        remarks: What was warned of while views were taken.
 
     Raises:
         RecordingError: It could not be written.
@@ -95,9 +104,21 @@ def write_page(wizard: Wizard, options: HandEyeOptions | AllOptions) -> None:
         check=wizard.outcome(Step.CHECK) if Step.CHECK in wizard.steps else None,
         provenance=provenance,
         left_out=wizard.view.rejected,
+        warnings=[*wizard.view.warnings, *remarks],
+        overlay=_overlay(wizard),
         command=command_line(),
     )
     console.say(f"The page about it is {page}.")
+
+
+def _overlay(wizard: Wizard) -> Image | None:
+    """Return the picture that the result was laid over; None where arm and camera did not check this very result."""
+    check = wizard.outcome(Step.CHECK) if Step.CHECK in wizard.steps else None
+    file = wizard.folder / "overlay.png"
+    if check is None or "further" not in check or not file.is_file():
+        return None
+    picture = cv2.imread(str(file))
+    return None if picture is None else picture.astype(np.uint8, copy=False)
 
 
 def _place(options: HandEyeOptions | AllOptions) -> Path | None:

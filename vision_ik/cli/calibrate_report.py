@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
+from calibration.report.tables import in_human_units
 from calibration.wizard import WizardView
 from vision_ik.cli import console
 from vision_ik.transforms import Transform
@@ -142,11 +142,9 @@ def _summary(
 
 def systematic_row(systematic: Mapping[str, Any]) -> list[str | Text]:
     """Return a systematic error as a row of a table: what, how much, how sure, unit."""
-    scale, unit = (1e3, "ms") if systematic["unit"] == "s" else (1.0, systematic["unit"])
-    sigma = scale * systematic["sigma"]
+    estimate, sigma, unit = in_human_units(systematic)
     what = systematic["name"] + ("" if systematic["adopted"] else ", not taken into account")
-    estimate = Text(f"{scale * systematic['estimate']:.3g}", style="yellow" if systematic["striking"] else "")
-    return [what, estimate, f"{sigma:.2g}" if math.isfinite(sigma) else "", unit]
+    return [what, Text(estimate, style="yellow" if systematic["striking"] else ""), sigma.strip("–"), unit]
 
 
 def _counts(systematic: Mapping[str, Any]) -> bool:

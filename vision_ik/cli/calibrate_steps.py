@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from calibration import Observer, Sighting, ValidationReport
 from calibration.files.observations import read_pose_pairs
 from calibration.wizard import Answer, Answers, Checked, Command, Do, Goal, Import, Lens, Step, Wizard, drive
+from calibration.wizard.lenses import lens_before
 from sim import load_scene
 from vision_ik.arms import open_arm
 from vision_ik.cameras import load_any_intrinsics, open_camera
@@ -139,7 +140,7 @@ def _simulated(options: HandEyeOptions | AllOptions) -> int:
                 on_sighting=seen.append,
             )
             _drive(wizard, observe, floor, seen, scene)
-            code = _end(wizard, options, truth=truth.T_mount_camera)
+            code = _end(wizard, options, truth=truth.T_mount_camera, remarks=observe.remarks)
     hint_at_tag_size(rig)
     return code
 
@@ -179,7 +180,7 @@ def _real(options: HandEyeOptions | AllOptions) -> int:
         seen: deque[Sighting] = deque(maxlen=1)
         observe = Observer(arm, camera, board, robot, clock=clock, speed=options.speed, on_sighting=seen.append)
         _drive(wizard, observe, options.floor_mm / 1000.0, seen)
-        code = _end(wizard, options)
+        code = _end(wizard, options, remarks=observe.remarks)
     hint_at_tag_size(rig)
     return code
 
@@ -252,7 +253,8 @@ def _give_lens(wizard: Wizard, options: HandEyeOptions | AllOptions, rig: Rig) -
     if options.intrinsics is not None:
         wizard.handle(Lens(intrinsics=load_any_intrinsics(options.intrinsics), origin=str(options.intrinsics)))
     elif isinstance(options, HandEyeOptions) and rig.intrinsics is not None:
-        wizard.handle(Lens(intrinsics=rig.intrinsics, origin=str(wizard.rig_file)))
+        lens, facts = lens_before(rig)
+        wizard.handle(Lens(intrinsics=lens or rig.intrinsics, origin=str(wizard.rig_file), facts=facts))
     else:
         wizard.handle(Answer("lens_from_views", True))
 
@@ -281,8 +283,6 @@ def _drive(
             drive(wizard, observe, solver, floor=floor, on_progress=tell)
             stage.update(f"{len(wizard.state.of('views'))} views, {len(wizard.state.of('checks'))} for the check")
         _compute(wizard, stages, lambda: further_checks(wizard, observe, seen[-1] if seen else None, floor, scene))
-    for remark in observe.remarks:
-        console.warn(remark)
 
 
 def _compute(
@@ -305,14 +305,18 @@ def _compute(
             stage.update(next(each.note for each in view.steps if each.step is step))
 
 
-def _end(wizard: Wizard, options: HandEyeOptions | AllOptions, *, truth: Transform | None = None) -> int:
+def _end(
+    wizard: Wizard, options: HandEyeOptions | AllOptions, *, truth: Transform | None = None, remarks: Sequence[str] = ()
+) -> int:
     from vision_ik.cli.calibrate_files import write_page
 
     view = wizard.view
+    for remark in remarks:
+        console.warn(remark)
     if not view.finished:
         present_steps(view, as_json=options.json)
         return EXIT_FOUND
     present(view, as_json=options.json, truth=truth)
-    write_page(wizard, options)
+    write_page(wizard, options, remarks)
     check = view.results.get("check", {})
     return EXIT_FOUND if check.get("passed") is False else EXIT_OK

@@ -27,6 +27,8 @@ Cell: TypeAlias = str | float | bool | None
 """A number is rounded to three digits, True and False become "met" and "missed", None a dash."""
 
 _JPEG_QUALITY = 90
+_NUMBER = re.compile(r"[-+±]?\s?\d[\d,]*(\.\d+)?(e[-+]?\d+)?")
+"""A number as it is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
+    folded: bool = False
+    """Whether it opens only when its title is clicked."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -156,9 +160,11 @@ def _number(value: float) -> str:
 
 
 def _is_numeric(table: Table, column: int) -> bool:
-    """Return whether a column holds numbers, and no words."""
-    values = [row[column] for row in table.rows if row[column] is not None]
-    return bool(values) and not any(isinstance(value, str | bool) for value in values)
+    """Return whether a column holds numbers, and no words; what is numbered in the first one are names."""
+    values = [row[column] for row in table.rows if row[column] not in (None, "", "–")]
+    if any(isinstance(value, bool) or (isinstance(value, str) and column == 0) for value in values):
+        return False
+    return bool(values) and all(_NUMBER.fullmatch(value) for value in values if isinstance(value, str))
 
 
 def _encoded(picture: Picture) -> str:

@@ -23,6 +23,8 @@ _WIDTH, _HEIGHT = 936, 520
 _MARGIN = 26.0
 _ELEVATION = 24.0
 """[deg] From which the scene is first seen."""
+_AROUND: tuple[Look, ...] = ("floor", "x", "y", "z")
+"""What the first view need not hold: the floor and axes reach out of it."""
 _TRIED = 36
 """Sides that the first view is chosen from."""
 
@@ -61,7 +63,8 @@ def drawn_scene(scene: Scene, number: int) -> Markup:
         scene: What to draw.
         number: Of the scene on its page, for its name.
     """
-    framed = np.concatenate([stroke.points for stroke in scene.strokes])
+    meant = [stroke.points for stroke in scene.strokes if stroke.look not in _AROUND]
+    framed = np.concatenate(meant or [stroke.points for stroke in scene.strokes])
     centre = 0.5 * (framed.min(axis=0) + framed.max(axis=0))
     azimuth = _best_side(framed - centre, [stroke.points for stroke in scene.strokes if stroke.closed])
     flat = _flat(framed - centre, azimuth, _ELEVATION)
