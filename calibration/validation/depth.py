@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy.stats import chi2
 
 from calibration import batch
 from calibration.lens.projection import normalise
@@ -36,6 +37,10 @@ _LOOSE = np.repeat([0.05, 0.1], 3)
 """[m], [rad] What is known of the camera anyway: keeps what the surfaces do not tell where it is."""
 _TOLD = 4e-3
 """[m] Uncertainty of a direction, at the surface, above which it is not told."""
+_CHANCE = 0.01
+"""Of a sound calibration being called inconsistent."""
+_LEAST_KNOWN = 1e-9
+"""Of the largest variance: directions below it are not told."""
 _LEAST_TUKEY = 2e-3
 """[m] Of the robust weights."""
 
@@ -50,10 +55,17 @@ class DepthOffset:
     """(6, 6) of it, from how much parts of the surface disagree."""
     told: Floats
     """(6, k) directions, orthonormal in metres at the surface, that the visible surfaces determine."""
+    to_middle: Floats
+    """(6, 6) from twists of the camera to those in metres at the surface: shifts of the middle of the visible arm, and
+    turns as far as they move its rim."""
     offset: Floats
     """(3,) by which the middle of the visible arm is displaced, camera frame, as far as it is told [m]."""
     offset_sigma: float
     """[m] Root mean square uncertainty of it."""
+    offset_covariance: Floats
+    """(3, 3) of it [m^2]; singular where it is not told in all directions."""
+    blind_sigma: float
+    """[m] Uncertainty of the shift of that middle along the direction that the surfaces tell worst."""
     residual: float
     """[m] RMS distance of the points from the model after ICP, robustly."""
     residual_before: float
@@ -61,6 +73,16 @@ class DepthOffset:
     points: int
     blind: tuple[str, ...]
     """Movements that the surfaces do not tell, in words."""
+
+    @property
+    def tells_shifts(self) -> bool:
+        """Whether the surfaces tell shifts of the middle of the visible arm along all directions."""
+        return self.blind_sigma < _TOLD
+
+    def expected(self, camera_covariance: Floats) -> Floats:
+        """Return the (3, 3) covariance of the offset that a camera known to ``camera_covariance`` (6, 6) leads to."""
+        carried = self.told @ self.told.T @ self.to_middle
+        return (carried @ camera_covariance @ carried.T)[:3, :3]
 
 
 def depth_check(
@@ -225,12 +247,16 @@ def _describe(
     told = vectors[:, sigmas < _TOLD]
     kept = told @ told.T
     offset = (kept @ to_middle @ twist)[:3]
+    offset_covariance = (kept @ covariance @ kept.T)[:3, :3]
     return DepthOffset(
         twist=twist,
         covariance=from_middle @ covariance @ from_middle.T,
         told=told,
+        to_middle=to_middle,
         offset=offset,
-        offset_sigma=float(np.sqrt(np.trace((kept @ covariance @ kept.T)[:3, :3]))),
+        offset_sigma=float(np.sqrt(np.trace(offset_covariance))),
+        offset_covariance=offset_covariance,
+        blind_sigma=float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])),
         residual=float(np.sqrt(scatter)),
         residual_before=before,
         points=len(points),
@@ -245,18 +271,27 @@ def _movement(direction: Floats) -> str:
     return f"a shift {axis}" if strongest < 3 else f"a turn about the axis that points {axis}"
 
 
+def _is_explained(offset: Floats, covariance: Floats) -> bool:
+    """Return whether an offset (3,) is one that its covariance (3, 3) explains, along the directions it is told."""
+    values, vectors = np.linalg.eigh(covariance)
+    known = values > _LEAST_KNOWN * values[-1]
+    squares = (vectors.T @ offset)[known] ** 2 / values[known]
+    return float(squares.sum()) < float(chi2.isf(_CHANCE, int(known.sum())))
+
+
 def _report(found: DepthOffset, tolerance: Tolerance, camera_covariance: Floats | None) -> CheckReport:
     off, sigma = float(np.linalg.norm(found.offset)), found.offset_sigma
-    consistent: bool | None = None
-    if camera_covariance is not None:
-        rank = found.told.shape[1]
-        camera = float(np.sqrt(np.trace(camera_covariance[:3, :3])))
-        consistent = off < 3.0 * float(np.hypot(sigma, camera)) if rank else None
+    told = found.told.shape[1] > 0
+    consistent = None
+    if camera_covariance is not None and told:
+        consistent = _is_explained(found.offset, found.offset_covariance + found.expected(camera_covariance))
     bound = tolerance.translation
     passed = None
-    if bound is not None and found.told.shape[1]:
-        # Neither pass nor fail where the surfaces tell less than the tolerance asks for.
-        passed = True if off + sigma <= bound else False if off - 2.0 * sigma > bound else None
+    if bound is not None and told:
+        # Neither pass nor fail where the surfaces tell less than the tolerance asks for: what they do not tell may
+        # be off by anything, and too much along one direction is too much.
+        within = found.tells_shifts and off + sigma <= bound
+        passed = True if within else False if off - 2.0 * sigma > bound else None
     verdict = {True: " Within the tolerance.", False: " More than the tolerance.", None: ""}[passed]
     if bound is not None and passed is None:
         verdict = " That is too near to the tolerance, or too unsure, for a verdict."

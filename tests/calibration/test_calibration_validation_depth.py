@@ -98,6 +98,32 @@ def test_a_flat_plate_alone_does_not_tell_movements_along_itself(arm: list[Surfa
     assert "do not tell" in report.sentence
 
 
+def test_a_flat_plate_alone_passes_no_camera_that_it_does_not_see_slide() -> None:
+    middle = np.array([0.3, 0.0, 0.4])
+    x, y = _T_BASE_CAMERA.rotation[:, 0], _T_BASE_CAMERA.rotation[:, 1]
+    sheet = plate("sheet", np.stack([middle + 0.2 * (a * x + b * y) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]))
+    slid = _T_BASE_CAMERA @ Transform.exp([0.01, 0.0, 1e-3, 0.0, 0.0, 0.0])
+    report, found = depth_check(_frame([sheet]), [sheet], slid, tolerance=Tolerance(translation=5e-3))
+    assert found is not None
+    assert not found.tells_shifts
+    assert report.passed is None
+    assert "too unsure" in report.sentence
+    pushed = _T_BASE_CAMERA @ Transform.exp([0.0, 0.0, 8e-3, 0.0, 0.0, 0.0])
+    assert depth_check(_frame([sheet]), [sheet], pushed, tolerance=Tolerance(translation=5e-3))[0].passed is False
+
+
+def test_a_turn_that_the_cameras_covariance_explains_is_consistent_at_the_arms_distance(arm: list[Surface]) -> None:
+    frame = _frame(arm, noise=2e-3)
+    turned = _T_BASE_CAMERA @ Transform.exp([0.0, 0.0, 0.0, 0.004, -0.006, 0.003])
+    told = {
+        turn: depth_check(frame, arm, turned, camera_covariance=np.diag(np.square(np.repeat([1e-4, turn], 3))))[0]
+        for turn in (5e-3, 1e-4)
+    }
+    assert told[5e-3].error > 5e-3
+    assert told[5e-3].consistent is True
+    assert told[1e-4].consistent is False
+
+
 def test_what_cannot_be_looked_at_is_said(arm: list[Surface]) -> None:
     assert "no depth" in depth_check(_frame(arm, depth=False), arm, _T_BASE_CAMERA)[0].skipped
     assert "no shape" in depth_check(_frame(arm), [], _T_BASE_CAMERA)[0].skipped
