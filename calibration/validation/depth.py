@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from calibration import batch
@@ -41,6 +42,8 @@ _CHANCE = 0.01
 """Of a sound calibration being called inconsistent."""
 _LEAST_KNOWN = 1e-9
 """Of the largest variance: directions below it are not told."""
+_NO_AREA = 1e-14
+"""[m^2]"""
 _LEAST_TUKEY = 2e-3
 """[m] Of the robust weights."""
 
@@ -139,9 +142,15 @@ def _scene(surfaces: Sequence[Surface]) -> Any:
     for surface in surfaces:
         scene.add_triangles(
             o3d.core.Tensor.from_numpy(np.ascontiguousarray(surface.vertices, dtype=np.float32)),
-            o3d.core.Tensor.from_numpy(np.ascontiguousarray(surface.triangles, dtype=np.uint32)),
+            o3d.core.Tensor.from_numpy(np.ascontiguousarray(_with_area(surface), dtype=np.uint32)),
         )
     return scene
+
+
+def _with_area(surface: Surface) -> NDArray[np.int64]:
+    """Return the triangles (T, 3) that have a normal: at the poles of a round cap some have none."""
+    a, b, c = np.moveaxis(surface.vertices[surface.triangles], 1, 0)
+    return surface.triangles[np.linalg.norm(np.cross(b - a, c - a), axis=1) > _NO_AREA]
 
 
 def _tensor(values: Floats) -> Any:

@@ -124,6 +124,14 @@ def test_a_turn_that_the_cameras_covariance_explains_is_consistent_at_the_arms_d
     assert told[1e-4].consistent is False
 
 
+def test_a_point_nearest_to_the_pole_of_a_round_cap_is_no_harm(arm: list[Surface]) -> None:
+    far = _T_BASE_CAMERA @ Transform.exp([0.0, 0.0, 0.0, -0.012, 0.018, -0.009])
+    report, found = depth_check(_frame(arm, noise=2e-3), arm, far, tolerance=Tolerance(translation=5e-3))
+    assert found is not None
+    assert report.passed is False
+    assert np.linalg.norm(found.twist[3:] - [0.012, -0.018, 0.009]) < 2e-3
+
+
 def test_what_cannot_be_looked_at_is_said(arm: list[Surface]) -> None:
     assert "no depth" in depth_check(_frame(arm, depth=False), arm, _T_BASE_CAMERA)[0].skipped
     assert "no shape" in depth_check(_frame(arm), [], _T_BASE_CAMERA)[0].skipped
