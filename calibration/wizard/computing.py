@@ -16,6 +16,7 @@ from calibration.tool.values import ToolResult
 from calibration.validation.values import ValidationReport
 from calibration.wizard import saving, work
 from calibration.wizard.checking import check_result
+from calibration.wizard.lenses import is_of_pictures, with_calibrated
 from calibration.wizard.results import hand_eye_facts, lens_facts, parse_lens, told_of_hand_eye
 from calibration.wizard.standing import Standing
 from calibration.wizard.state import Document, Record
@@ -86,7 +87,14 @@ class Computing(Standing):
         lens = work.lens_for(lens, size, "the camera of the views")
         views = self.evidence.views(names, self.document.taken)
         board = self.evidence.board
-        result = calibrate_hand_eye(views, intrinsics=lens, mount=self.mount, board=board, seed=self.seed)
+        result = calibrate_hand_eye(
+            views,
+            intrinsics=lens,
+            mount=self.mount,
+            board=board,
+            lens_from_views=self._lens_is_of(names),
+            seed=self.seed,
+        )
         self.hand_eye_result = result
         facts = hand_eye_facts(result, lens)
         facts["provenance"] = self._provenance(
@@ -138,8 +146,9 @@ class Computing(Standing):
         tool = self.outcome(Step.TOOL) if self.goal == "tool" else None
         if tool is not None:
             lens, provenance["tool"] = None, tool["provenance"]
-        if lens is not None and "provenance" in lens:
-            provenance["camera"] = lens["provenance"]
+        if lens is not None:
+            camera = with_calibrated(lens, self._lens_to_save(lens, result) or lens["lens"])
+            provenance |= {"camera": camera} if camera else {}
         if result is not None:
             rig = replace(rig, robot_hash=self.robot.hash)
             provenance["hand_eye"] = result["provenance"]
@@ -157,6 +166,12 @@ class Computing(Standing):
         )
         self.template = load_rig(file)
         self.record(Step.SAVE, {"file": str(file), "kept": kept, "when": saving.now()}, "writing the rig")
+
+    def _lens_is_of(self, names: tuple[str, ...]) -> bool:
+        """Return whether the lens was calibrated from the pictures of these views."""
+        lens = self.outcome(Step.CAMERA) or {}
+        computed = "given" not in lens and set(names) <= set(self.lens_names())
+        return computed or is_of_pictures(lens, [self.document.taken[name] for name in names])
 
     def _lens_to_save(
         self, lens: Mapping[str, Any] | None, result: Mapping[str, Any] | None

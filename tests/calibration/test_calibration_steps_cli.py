@@ -21,7 +21,7 @@ from vision_ik.rig import Rig, load_rig, save_rig
 from vision_ik.robots import load_robot
 from vision_ik.testing import FakeCamera, VirtualClock
 from vision_ik.transforms import Transform
-from vision_ik.types import Frame
+from vision_ik.types import Floats, Frame
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,28 @@ def test_a_folder_becomes_a_rig_that_was_checked(
     assert twice[0] is not None
     assert twice[1] is not None
     np.testing.assert_array_equal(twice[0].matrix, twice[1].matrix)
+
+
+def test_calibrating_again_from_the_same_views_tells_no_more(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_words(folder, tmp_path)) == EXIT_OK
+    first = load_rig(tmp_path)
+    words = ["calibrate", "hand-eye", "--from", str(folder), "--rig", str(tmp_path), *BOARD_WORDS]
+    for _ in range(2):
+        assert main(words) == EXIT_OK
+        again = load_rig(tmp_path)
+        assert first.intrinsics is not None
+        assert again.intrinsics is not None
+        for a, b in ((again.camera_covariance, first.camera_covariance), *_covariances(again, first)):
+            assert a is not None
+            assert b is not None
+            assert np.diag(a) == pytest.approx(np.diag(b), rel=1e-3)
+    capsys.readouterr()
+
+
+def _covariances(*rigs: Rig) -> list[tuple[Floats | None, ...]]:
+    return [tuple(None if rig.intrinsics is None else rig.intrinsics.covariance for rig in rigs)]
 
 
 def test_a_check_that_fails_is_told_by_the_exit_code(
