@@ -25,6 +25,7 @@ from calibration.hand_eye.terms import Term
 from calibration.hand_eye.turned_boards import counted_alike
 from calibration.hand_eye.values import ArmNoise, HandEyeResult, HandEyeView
 from calibration.systematics.board_scale import BoardScale
+from calibration.systematics.lens import LensRefinement
 from vision_ik.errors import CalibrationError
 from vision_ik.rig import Mount
 from vision_ik.robots import RobotModel
@@ -71,7 +72,8 @@ def calibrate_arm(
         views: With joints ``q``; 30 and more that use the joints' ranges. Their flange poses are not used: the
             controller may have computed them from a chain of its own.
         robot: The arm as drawn; the chain that the joints belong to.
-        intrinsics: Lens the pictures were taken with, taken as exact.
+        intrinsics: Lens the pictures were taken with. Its covariance, where it has one, goes into everything that is
+            told of arm and camera, and it is refined within it; a lens without one is taken as exact.
         mount: Who carries the camera.
         prior: How well the arm is built; None takes the likeliest of some, from machines to kits.
         board_sigma: Share by which the board may be larger or smaller than told, one standard deviation. Where the
@@ -116,6 +118,7 @@ def calibrate_arm(
         Ts_base_flange=flanges,
         q=q,
         errors=LinkErrors.of(robot),
+        others=() if intrinsics.covariance is None else (LensRefinement.of(intrinsics),),
         free=(pixel_sigma is None, arm_sigma is None, arm_sigma is None),
         pixel=1.0 if pixel_sigma is None else pixel_sigma**2,
     )
@@ -188,7 +191,7 @@ def _calibrate(
     begin, nominal = _begin(comparison, solve, priors[-1])
     choice = comparison.choose(priors, comparison.start(begin))
     if optional:
-        wider = replace(comparison, others=optional)
+        wider = replace(comparison, others=(*comparison.others, *optional))
         other = wider.choose(priors, comparison.start(begin))
         if other.best > choice.best + _OPTION_GAIN:
             comparison, choice = wider, other

@@ -245,3 +245,19 @@ def test_the_board_is_believed_as_far_as_its_sigma_says(rng: np.random.Generator
     tight, loose = ([term for term in each.hand_eye.terms if term.name == "board scale"] for each in found)
     assert tight[0].sigma[0] < loose[0].sigma[0]
     assert abs(tight[0].theta[0]) < abs(loose[0].theta[0])
+
+
+def test_a_lens_that_is_not_sure_counts_in_all_that_is_told_of_the_arm(rng: np.random.Generator) -> None:
+    true = off_its_drawing(UR5E, rng)
+    views = see(true, "eye_to_hand", postures("eye_to_hand", 35, rng), rng)
+    sigma = np.array([4.0, 4.0, 3.0, 3.0, 0.01, 0.02, 5e-4, 5e-4, 0.02])
+    K = LENS.K + np.array([[5.0, 0.0, 3.0], [0.0, 5.0, -3.0], [0.0, 0.0, 0.0]])
+    found = calibrate_arm(views, robot=UR5E, intrinsics=replace(LENS, K=K, covariance=np.diag(sigma**2)))
+    assert found.adopted
+    assert np.sqrt(np.diag(found.covariance)[:6]) == pytest.approx(
+        np.sqrt(np.diag(found.hand_eye.covariance)), rel=0.02
+    )
+    off = found.hand_eye.T_mount_camera.translation - setup("eye_to_hand")[0][:3, 3]
+    assert np.linalg.norm(off) < 3.0 * np.sqrt(np.trace(found.covariance[:3, :3]))
+    assert found.hand_eye.intrinsics is not None
+    assert found.hand_eye.intrinsics.K[0, 0] == pytest.approx(LENS.K[0, 0], abs=2.5)
