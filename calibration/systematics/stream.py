@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import f
 
 from calibration.hand_eye.board_pose import all_board_poses
 from calibration.hand_eye.chain import arm_poses
 from calibration.hand_eye.closed_form import both, discrepancies
 from calibration.hand_eye.solving import calibrate_hand_eye
 from calibration.hand_eye.values import HandEyeResult
+from calibration.systematics.selection import FALSE_ALARM
 from calibration.systematics.sentences import offset_told
 from calibration.systematics.systematic import Systematic
 from calibration.systematics.time_offset import FlangeRecording, RecordedTimeOffset, views_from_stream
@@ -25,6 +27,8 @@ _TRIED = 40
 """Pictures that the offsets are tried on."""
 _LEAST_INSIDE = 0.7
 """Share of these that the arm's recording must cover at an offset."""
+_SPENT = 13
+"""Numbers, of the six that each view gives, spent on mount, holder and the offset."""
 
 
 def calibrate_hand_eye_stream(
@@ -65,17 +69,29 @@ def calibrate_hand_eye_stream(
     result = calibrate_hand_eye(seen, intrinsics=intrinsics, mount=mount, board=board, terms=(term,), seed=seed)
     estimate = next(found for found in result.terms if found.name == term.name)
     offset, sigma = coarse + float(estimate.theta[0]), float(estimate.sigma[0])
-    told = Systematic(
-        name=term.name,
+    told = _told(offset, sigma, result.used_views)
+    warnings = (told.sentence, *result.warnings) if told.striking else result.warnings
+    return replace(result, time_offset=offset, systematics=(told, *result.systematics), warnings=warnings)
+
+
+def _told(offset: float, sigma: float, views: int) -> Systematic:
+    """Return what is told of an offset [s]: it is in the fit in any case, for no two clocks are one unasked.
+
+    It is striking where it stands out of its noise (Wald test, Fisher's F for noise estimated from the views), with
+    the same chance of a false alarm as the other systematic errors.
+    """
+    statistic = (offset / sigma) ** 2
+    striking = float(f.sf(statistic, 1, max(6 * views - _SPENT, 1))) < FALSE_ALARM
+    return Systematic(
+        name="time offset",
         estimate=offset,
         sigma=sigma,
         unit="s",
-        gain=0.5 * (offset / sigma) ** 2,
+        gain=0.5 * statistic,
         adopted=True,
-        striking=False,
+        striking=striking,
         sentence=offset_told(offset, sigma),
     )
-    return replace(result, time_offset=offset, systematics=(told, *result.systematics))
 
 
 def _coarse_offset(

@@ -65,6 +65,8 @@ def test_a_stream_gives_the_camera_and_the_offset_of_its_clock(mount: Mount, del
     told = result.systematics[0]
     assert told.name == "time offset"
     assert told.adopted
+    assert told.striking
+    assert told.sentence in result.warnings
     assert f"{abs(delay) * 1e3:.0f} ms {'late' if delay > 0 else 'early'}" in told.sentence
 
 
@@ -74,6 +76,8 @@ def test_a_stream_on_one_clock_is_said_to_be() -> None:
     assert len(result.views) == 20
     assert abs(result.time_offset) < 1e-3
     assert "on one clock" in result.systematics[0].sentence
+    assert not result.systematics[0].striking
+    assert not result.warnings
 
 
 def test_a_recording_of_another_time_is_refused() -> None:
