@@ -8,10 +8,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from calibration.hand_eye.correcting import corrected
 from calibration.hand_eye.values import HandEyeView
 from calibration.lens.projection import project
 from calibration.report.workplace import point_covariances
 from calibration.wizard.results import parse_lens
+from calibration.wizard.terms import parse_terms
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
 from vision_ik.types import CameraIntrinsics, Floats
@@ -23,7 +25,7 @@ _UNKNOWN_BOARD = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Placed:
-    """One view, with the arm taken at its word."""
+    """One view, with the arm taken at its word, by the clock and on the board that the calibration found."""
 
     name: str
     fate: Fate
@@ -69,10 +71,11 @@ def place_views(
 
     Args:
         facts: From ``hand_eye_facts``.
-        views: That it was computed from, in the order of its reports; empty for pairs of poses.
+        views: That it was computed from, as taken, in the order of its reports; empty for pairs of poses.
         Ts_base_flange: (N, 4, 4) of pairs of poses.
     """
     lens = parse_lens(facts["lens"]) if views and facts.get("lens") else None
+    views = corrected(parse_terms(facts.get("terms", ())), views, lens)
     flanges = [view.flange for view in views]
     if not views and Ts_base_flange is not None:
         flanges = [Transform(T) for T in Ts_base_flange]

@@ -235,3 +235,16 @@ def test_a_folder_of_another_format_calibrates_and_all_writes_its_page(
     assert "Eye to hand" in said
     assert "pictures_sha256" in said
     assert "report.html" in capsys.readouterr().err
+
+
+def test_residuals_are_those_of_the_board_that_the_calibration_found() -> None:
+    stage = make_stage(np.random.default_rng(5), "eye_to_hand", 20, pixel=0.3, translation=2e-4, rotation=5e-4)
+    views = [
+        replace(v, detection=replace(v.detection, points_board=v.detection.points_board / 1.024)) for v in stage.views
+    ]
+    result = calibrate_hand_eye(views, intrinsics=LENS)
+    assert result.terms
+    geometry = place_views(hand_eye_facts(result, LENS), views)
+    seen = [view.residuals[:, 2:] for view in geometry.views if view.residuals is not None]
+    per_axis = np.sqrt(np.mean(np.square(np.concatenate(seen))))
+    assert per_axis == pytest.approx(result.chain_rms / np.sqrt(2.0), rel=0.05)
