@@ -12,6 +12,7 @@ from calibration.hand_eye.evidence import Corners
 from calibration.lens.projection import normalise
 from vision_ik.types import BoardDetection, CameraIntrinsics, Floats
 
+_FEWEST_CORNERS = 4
 _REFINEMENTS = 6
 """Gauss-Newton steps from the PnP start; two or three suffice."""
 _USUAL_EXTENT = 0.15
@@ -53,6 +54,8 @@ def _starts(detection: BoardDetection, intrinsics: CameraIntrinsics) -> list[Flo
     """Return up to two finite poses that OpenCV finds."""
     rays = normalise(detection.points_image, intrinsics)
     points = detection.points_board
+    if len(points) < _FEWEST_CORNERS:
+        return []
     flat = float(np.ptp(points[:, 2])) < 1e-9
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
     _, rotations, translations, _ = cv2.solvePnPGeneric(

@@ -42,7 +42,9 @@ class Cause(StrEnum):
     DUPLICATE = "duplicate"
     """It repeats another view exactly."""
     NO_POSE = "no pose"
-    """No pose of the board explains the corners."""
+    """No pose of the board explains the corners, or they are too few to tell one."""
+    MISPLACED = "misplaced"
+    """The reported flange is where no arm reaches."""
     UNEXPLAINED = "unexplained"
     """It contradicts the others in a way that none of these explains."""
 

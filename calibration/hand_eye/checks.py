@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from calibration import batch
 from calibration.hand_eye.chain import ChainState, derivatives
@@ -17,8 +18,13 @@ MIN_VIEWS = 3
 MIN_CORNERS = 4
 _LONGEST_ARM = 10.0
 """[m] Flange positions beyond are surely millimetres."""
-_LARGEST_BOARD = 5.0
-"""[m]"""
+_BOARDS = (2e-3, 5.0)
+"""[m] Boards smaller or larger than this are surely in other units."""
+_USUAL_BOARD, _USUAL_SPACING = (0.02, 2.0), (3e-3, 0.2)
+"""[m] Width of usual boards, and distance between their neighbouring corners."""
+_UNITS = {"millimetres": 1000, "centimetres": 100}
+_FARTHEST_BOARD = 20.0
+"""[m] Boards farther from the camera are surely in other units."""
 _SMALLEST_TURN = np.deg2rad(1.0)
 """Rotation about the second axis (RMS over pairs of views) below which nothing useful is left."""
 _ONE_PLACE = 5e-3
@@ -44,24 +50,80 @@ def check_units(Ts_base_flange: Floats) -> None:
         )
 
 
+def misplaced(Ts_base_flange: Floats) -> dict[int, str]:
+    """Return the views whose flange stands farther from the base than an arm reaches, the others' not, and a word."""
+    far: Floats = np.linalg.norm(Ts_base_flange[:, :3, 3], axis=1)
+    if float(np.median(far)) > _LONGEST_ARM:
+        return {}
+    words = "has a flange {:.3g} m from the base: millimetres among metres, or a broken record"
+    return {i: words.format(far[i]) for i in np.flatnonzero(far > _LONGEST_ARM).tolist()}
+
+
+def check_sights(Ts_camera_board: Floats) -> None:
+    """Refuse poses of the board before the camera that cannot be in metres.
+
+    Raises:
+        CalibrationError: They look like millimetres.
+    """
+    far = float(np.median(np.linalg.norm(Ts_camera_board[:, :3, 3], axis=1)))
+    if far > _FARTHEST_BOARD:
+        raise CalibrationError(
+            f"The board stands {far:.0f} m from the camera in the median view: these poses look like millimetres.",
+            "Give lengths in metres (divide by 1000).",
+            median_distance=far,
+        )
+
+
 def check_detection(detection: BoardDetection, name: str) -> None:
     """Refuse corners no pose can be computed from.
 
     Raises:
         CalibrationError: Too few corners, corners on a line, or a board that cannot be in metres.
     """
+    check_size(detection, name)
+    reason = undetermined(detection)
+    if reason:
+        raise CalibrationError(f"View {name} {reason}.", "Drop this view, or show more of the board.", view=name)
+
+
+def undetermined(detection: BoardDetection) -> str:
+    """Return why corners determine no pose of the board; empty when they may."""
     board = detection.points_board
     if len(board) < MIN_CORNERS:
-        cause = f"View {name} shows {len(board)} corners of the board; {MIN_CORNERS} are needed."
-        raise CalibrationError(cause, "Drop this view, or show more of the board.", view=name)
+        return f"shows {len(board)} corners of the board; {MIN_CORNERS} are needed"
     extent = np.linalg.svd(board - board.mean(axis=0), compute_uv=False)
     if extent[1] < _FLAT * extent[0]:
-        cause = f"The {len(board)} corners of view {name} lie on one line of the board."
-        raise CalibrationError(cause, "Drop this view, or show more of the board.", view=name)
-    if np.ptp(board, axis=0).max() > _LARGEST_BOARD:
-        size = float(np.ptp(board, axis=0).max())
-        cause = f"The board measures {size:.0f} m in view {name}: its points look like millimetres."
-        raise CalibrationError(cause, "Give board points in metres (divide by 1000).", view=name)
+        return f"shows {len(board)} corners that lie on one line of the board"
+    return ""
+
+
+def check_size(detection: BoardDetection, name: str) -> None:
+    """Refuse a board that cannot be in metres.
+
+    Raises:
+        CalibrationError: It looks like millimetres or centimetres, or as if metres had been divided once more.
+    """
+    board = detection.points_board
+    size = float(np.ptp(board, axis=0).max()) if len(board) else 0.0
+    if size > _BOARDS[1]:
+        spacing = float(np.median(KDTree(board).query(board, k=2)[0][:, 1])) if len(board) > 1 else size
+        fit = [
+            unit
+            for unit, n in _UNITS.items()
+            if _within(size / n, _USUAL_BOARD) and _within(spacing / n, _USUAL_SPACING)
+        ]
+        units = fit or ["millimetres"]
+        raise CalibrationError(
+            f"The board measures {size:.0f} m in view {name}: its points look like {' or '.join(units)}.",
+            f"Give board points in metres (divide by {' or '.join(str(_UNITS[unit]) for unit in units)}).",
+            view=name,
+        )
+    if len(board) >= MIN_CORNERS and 0.0 < size < _BOARDS[0]:
+        raise CalibrationError(
+            f"The board measures {1e3 * size:.2g} mm in view {name}: were metres given for millimetres?",
+            "Give --square-mm and the other options in millimetres, and board points in metres.",
+            view=name,
+        )
 
 
 def check_count(views: int) -> None:
@@ -147,6 +209,10 @@ def predicted_sigma(state: ChainState, Ts_base_flange: Floats, mount: Mount, spr
     information = np.sum(np.swapaxes(D, 1, 2) @ np.linalg.solve(V, D), axis=0)
     covariance = np.linalg.inv(information + np.eye(12) / _KNOWN**2)
     return float(np.sqrt(np.trace(covariance[:3, :3])))
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]
 
 
 def _predicted(predict: Callable[[], float] | None) -> float:

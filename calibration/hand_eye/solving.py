@@ -83,9 +83,10 @@ def calibrate_hand_eye(
     checks.check_count(len(views))
     names = [view.name or str(i) for i, view in enumerate(views)]
     flanges = _stack([view.flange.matrix for view in views])
-    for view, name in zip(views, names, strict=True):
-        checks.check_detection(view.detection, name)
     excluded = dict.fromkeys(checks.duplicates(flanges, [v.detection for v in views]), _REPEATED)
+    excluded |= _undetermined(views, names)
+    flanges, misplaced = _misplaced(flanges)
+    excluded |= misplaced
     detections, seen = posed_without_misread([view.detection for view in views], intrinsics)
     if board is not None:
         detections, before = better_corners(detections, board, intrinsics), detections
@@ -93,7 +94,8 @@ def calibrate_hand_eye(
         seen[changed] = all_board_poses([detections[i] for i in changed], intrinsics)
     detections, seen = counted_alike(detections, seen, flanges, mount=mount, board=board, seed=seed)
     for i in np.flatnonzero(~np.isfinite(seen[:, 0]).all(axis=(1, 2))).tolist():
-        excluded[i] = _NO_POSE
+        excluded.setdefault(i, _NO_POSE)
+    seen[[i for i, remark in excluded.items() if remark is not _REPEATED]] = np.nan
     corners = Corners(detections, intrinsics)
     problem = Problem(
         flanges=flanges,
@@ -155,6 +157,9 @@ def calibrate_hand_eye_poses(
     checks.check_count(len(flanges))
     if len(flanges) != len(boards):
         raise unequal_error(flanges, boards, mount, np.random.default_rng(seed))
+    checks.check_sights(boards)
+    excluded = dict.fromkeys(checks.duplicates(flanges, [None] * len(flanges)), _REPEATED)
+    flanges, misplaced = _misplaced(flanges)
     noise = usual_covariances(boards) if covariances is None else np.asarray(covariances, dtype=np.float64)
     problem = Problem(
         flanges=flanges,
@@ -167,7 +172,7 @@ def calibrate_hand_eye_poses(
         rng=np.random.default_rng(seed),
         terms=TermStack(terms),
     )
-    return solve_with_reasons(problem, dict.fromkeys(checks.duplicates(flanges, [None] * len(flanges)), _REPEATED))
+    return solve_with_reasons(problem, excluded | misplaced)
 
 
 def closed_form_hand_eye(
@@ -183,6 +188,32 @@ def closed_form_hand_eye(
 
 def _stack(matrices: list[Floats]) -> Floats:
     return np.stack(matrices) if matrices else np.empty((0, 4, 4))
+
+
+def _undetermined(views: Sequence[HandEyeView], names: Sequence[str]) -> dict[int, Remark]:
+    """Return the views whose corners determine no pose, and why.
+
+    Raises:
+        CalibrationError: Too few others are left, or the board cannot be in metres.
+    """
+    for view, name in zip(views, names, strict=True):
+        checks.check_size(view.detection, name)
+    reasons = {i: reason for i, view in enumerate(views) if (reason := checks.undetermined(view.detection))}
+    if len(views) - len(reasons) < checks.MIN_VIEWS:
+        first = next(iter(reasons), 0)
+        checks.check_detection(views[first].detection, names[first])
+    return {i: Remark(cause=Cause.NO_POSE, reason=reason) for i, reason in reasons.items()}
+
+
+def _misplaced(Ts_base_flange: Floats) -> tuple[Floats, dict[int, Remark]]:
+    """Return the views whose flange is where no arm reaches, and (N, 4, 4) flanges without such numbers."""
+    reasons = checks.misplaced(Ts_base_flange)
+    if not reasons:
+        return Ts_base_flange, {}
+    # They take no part, but must not spoil the numbers of those that do.
+    flanges, good = Ts_base_flange.copy(), np.delete(Ts_base_flange, list(reasons), axis=0)
+    flanges[list(reasons)] = good[0]
+    return flanges, {i: Remark(cause=Cause.MISPLACED, reason=reason) for i, reason in reasons.items()}
 
 
 def _squares(noise: ArmNoise) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from calibration import HandEyeView, calibrate_hand_eye, calibrate_hand_eye_poses, read_observations
 from calibration.hand_eye.board_pose import board_poses
+from calibration.hand_eye.causes import Cause
 from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount
 from vision_ik.transforms import Transform
@@ -107,3 +108,67 @@ def test_a_pose_that_holds_nan_is_told_in_one_sentence(tmp_path: Path) -> None:
     file.write_text(json.dumps(document(T_base_flange=np.full((4, 4), np.nan).tolist())))
     with pytest.raises(InvalidPoseError, match="The pose of view 0 cannot be used: it holds NaN or infinity\\."):
         read_observations(file)
+
+
+def with_points(stage: Stage, factor: float) -> list[HandEyeView]:
+    return [
+        replace(view, detection=replace(view.detection, points_board=factor * view.detection.points_board))
+        for view in stage.views
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(1e-3, "metres given for millimetres"), (1e2, "look like centimetres\\."), (1e3, "look like millimetres")],
+)
+def test_a_board_in_other_units_is_refused_and_the_arm_not_blamed(factor: float, words: str, stage: Stage) -> None:
+    with pytest.raises(CalibrationError, match=words) as caught:
+        calibrate_hand_eye(with_points(stage, factor), intrinsics=LENS, mount=stage.mount)
+    assert "arm" not in str(caught.value)
+
+
+def test_poses_of_a_camera_in_millimetres_are_refused() -> None:
+    flanges, boards = pairs(make_stage(np.random.default_rng(5), "eye_to_hand", 10, pixel=0.3))
+    with pytest.raises(CalibrationError, match="from the camera in the median view: these poses look like millimetres"):
+        calibrate_hand_eye_poses(flanges, squared(scaled(boards, 1e3)))
+
+
+def without_corners(view: HandEyeView, keep: list[int]) -> HandEyeView:
+    seen = view.detection
+    kept = replace(seen, points_board=seen.points_board[keep], points_image=seen.points_image[keep])
+    return replace(view, detection=kept)
+
+
+@pytest.mark.parametrize(
+    ("keep", "words"), [([0, 5, 11], "shows 3 corners"), ([0, 1, 2, 3, 4], "5 corners that lie on one line")]
+)
+def test_a_view_with_corners_that_tell_no_pose_is_left_out_by_name(keep: list[int], words: str, stage: Stage) -> None:
+    views = [replace(view, name=f"p{i}") for i, view in enumerate(stage.views)]
+    views[4] = without_corners(views[4], keep)
+    result = calibrate_hand_eye(views, intrinsics=LENS, mount=stage.mount)
+    assert result.used_views == 11
+    assert result.views[4].cause is Cause.NO_POSE
+    assert any(warning.startswith("View p4 was left out") and words in warning for warning in result.warnings)
+    without = calibrate_hand_eye(views[:4] + views[5:], intrinsics=LENS, mount=stage.mount)
+    assert result.T_mount_camera.distance_to(without.T_mount_camera)[0] < 1e-4
+
+
+def test_views_that_all_lack_corners_are_refused(stage: Stage) -> None:
+    views = [without_corners(view, [0, 5, 11]) for view in stage.views]
+    with pytest.raises(CalibrationError, match="View 0 shows 3 corners of the board; 4 are needed"):
+        calibrate_hand_eye(views, intrinsics=LENS, mount=stage.mount)
+
+
+@pytest.mark.parametrize("metres", [1e9, 420.0])
+def test_a_single_pose_out_of_reach_is_left_out_by_name(metres: float, stage: Stage) -> None:
+    views = list(stage.views)
+    views[3] = replace(
+        views[3], T_base_flange=Transform.from_parts(views[3].flange.rotation, np.array([metres, 0.1, 0.2]))
+    )
+    result = calibrate_hand_eye(views, intrinsics=LENS, mount=stage.mount)
+    assert result.used_views == 11
+    assert [warning for warning in result.warnings if "View 3" in warning and "millimetres among metres" in warning]
+    flanges = np.stack([view.flange.matrix for view in views])
+    of_pairs = calibrate_hand_eye_poses(flanges, pairs(stage)[1], mount=stage.mount)
+    assert of_pairs.views[3].cause is Cause.MISPLACED
+    assert of_pairs.used_views == 11
