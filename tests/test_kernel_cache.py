@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from vision_ik.cli import console
 from vision_ik.kernel_cache import drop_stale_kernels
 
 SOURCES = {
@@ -86,3 +87,15 @@ def test_a_folder_that_cannot_be_written_to_is_left_alone(tmp_path: Path) -> Non
     (tmp_path / "sim/a.py").write_text("")
     (tmp_path / "vision_ik/__pycache__").write_text("a file where the folder should be")
     assert drop_stale_kernels(tmp_path) == []
+
+
+def test_compiling_is_announced_only_where_nothing_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    console.say_if_compiling()
+    assert "Compiling kernels" in capsys.readouterr().err
+    (tmp_path / "ik_0123").mkdir()
+    (tmp_path / "ik_0123" / "single.step-12.py311.nbi").write_text("code")
+    console.say_if_compiling()
+    assert capsys.readouterr().err == ""

@@ -16,6 +16,8 @@ from typing import TypeAlias, cast
 
 _PACKAGES = ("vision_ik", "calibration", "sim")
 _STAMP = "kernels.json"
+_KERNEL = "single.*.nbi"
+"""Index of a kernel that every solver needs."""
 _IMPORT = re.compile(rf"^from ((?:{'|'.join(_PACKAGES)})[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 _Source: TypeAlias = tuple[int, int, list[str]]
@@ -48,6 +50,14 @@ def drop_stale_kernels(checkout: Path) -> list[str]:
     except OSError:
         return []
     return sorted(stale)
+
+
+def are_kernels_cached() -> bool:
+    """Return whether the solver's kernels were compiled before, in one of the places where numba keeps them."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    personal = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "numba"
+    places = [Path(named)] if named else [Path(__file__).parent / "ik" / "__pycache__", personal]
+    return any(next(place.glob(f"{inside}{_KERNEL}"), None) for place in places for inside in ("", "*/"))
 
 
 def _read(stamp: Path) -> dict[str, _Source]:

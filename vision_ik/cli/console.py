@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vision_ik.errors import ConfigError
+from vision_ik.kernel_cache import are_kernels_cached
 
 _PIPE_WIDTH = 160
 """[columns] Where nothing wraps lines, tables may be this wide."""
@@ -46,6 +47,12 @@ def results() -> Console:
 def say(text: str, *, style: str = "") -> None:
     """Print a line for people."""
     people().print(Text(text, style=style), soft_wrap=True)
+
+
+def say_if_compiling() -> None:
+    """Say why the first run takes its time, where the solver's kernels were never compiled."""
+    if not are_kernels_cached():
+        say("Compiling kernels: this takes a few minutes, in the first run only.")
 
 
 def warn(text: str) -> None:

@@ -56,8 +56,10 @@ def run(options: Options) -> int:
     _check(options)
     window = not options.headless and has_display()
     if options.camera is None:
+        from vision_ik.cli import console
         from vision_ik.cli.demo_sim import run_simulated
 
+        console.say_if_compiling()
         return run_simulated(options, window=window)
     from vision_ik.cli import run as run_verb
 

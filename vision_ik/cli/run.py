@@ -76,6 +76,7 @@ def run(options: Options) -> int:
     from vision_ik.view import LiveWindow
 
     _check(options)
+    console.say_if_compiling()
     with claimed_folder(options.out):
         with ExitStack() as stack:
             opened = open_scene_setting if options.source.startswith("sim:") else open_setting
