@@ -227,7 +227,7 @@ class Computing(Standing):
         """Keep a result; ``inputs`` are what it depends on, by default those of the step."""
         document, number = self.document.with_outcome(facts)
         record = Record(inputs=self.inputs(step) if inputs is None else inputs, outcome=number)
-        self.commit(document.then(self.state.recording(step, record, did)))
+        self.commit(document.then(self.state.recording(self.key(step), record, did)))
 
     def _provenance(self, names: tuple[str, ...], **facts: Any) -> dict[str, Any]:
         taken = [self.document.taken[name] for name in names]

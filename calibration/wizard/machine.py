@@ -29,7 +29,7 @@ from calibration.wizard.events import (
 )
 from calibration.wizard.evidence import short
 from calibration.wizard.results import lens_values
-from calibration.wizard.standing import views_inputs
+from calibration.wizard.standing import SAVE_OF_TOOL, views_inputs
 from calibration.wizard.state import Document, Record, State
 from calibration.wizard.steps import Goal, Step
 from calibration.wizard.store import Store
@@ -240,10 +240,12 @@ class Wizard(Computing):
         at = self.document.at + step
         if not 0 <= at < len(self.document.states):
             raise ConfigError(f"There is nothing to {'undo' if step < 0 else 'redo'}.", "Go on with the next step.")
-        before, after = self.state.records.get(Step.SAVE), self.document.states[at].records.get(Step.SAVE)
-        if step > 0 and after != before:
+        now, then = self.state.records, self.document.states[at].records
+        saves = [key for key in (Step.SAVE, SAVE_OF_TOOL) if now.get(key) != then.get(key)]
+        if step > 0 and saves:
             raise ConfigError("Writing the rig cannot be redone.", "Save it again.")
-        if before != after and before is not None:
+        before = next((now[key] for key in saves if key in now), None)
+        if before is not None:
             saving.bring_back(self.rig_file, str(self.document.outcomes[before.outcome]["kept"]))
             self.template = load_rig(self.rig_file) if self.rig_file.exists() else self.template
         self._verdict, self._hint = None, ""

@@ -80,6 +80,7 @@ def hand_eye_facts(result: HandEyeResult, lens: CameraIntrinsics) -> dict[str, A
         result: Of the calibration.
         lens: It was given; the one that belongs to the result may be refined.
     """
+    best = result.intrinsics or lens
     return {
         "mount": result.mount,
         "T_mount_camera": result.T_mount_camera.matrix.tolist(),
@@ -115,7 +116,9 @@ def hand_eye_facts(result: HandEyeResult, lens: CameraIntrinsics) -> dict[str, A
         "systematics": [asdict(systematic) for systematic in result.systematics],
         "time_offset_ms": 1e3 * result.time_offset,
         "terms": term_values(result.terms),
-        "lens": lens_values(result.intrinsics or lens),
+        "lens": lens_values(best),
+        "focal_px": [float(best.K[0, 0]), float(best.K[1, 1])],
+        "focal_sigma_px": None if best.covariance is None else float(np.sqrt(best.covariance[0, 0])),
         "lens_refined": result.intrinsics is not None and _differs(result.intrinsics, lens),
         "warnings": list(result.warnings),
     }

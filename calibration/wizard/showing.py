@@ -125,6 +125,8 @@ def _note(wizard: Wizard, step: Step) -> str:
             return "" if board is None else "{:.1f} x {:.1f} mm".format(*(1000.0 * x for x in board.size_m))
         case Step.VIEWS:
             return f"{len(wizard.state.of('views'))} views"
+        case Step.CAMERA if facts and (refined := _refined(wizard)):
+            return refined
         case Step.CAMERA if "given" in facts:
             return f"from {facts['given']}"
         case Step.CAMERA if facts:
@@ -142,6 +144,16 @@ def _note(wizard: Wizard, step: Step) -> str:
             return str(facts["file"])
         case _:
             return ""
+
+
+def _refined(wizard: Wizard) -> str:
+    """Return the lens that belongs to the result, where that is not the one it was computed with; else nothing."""
+    solved = wizard.outcome(Step.SOLVE) or {}
+    if Step.SOLVE not in wizard.steps or wizard.staleness(Step.SOLVE) or not solved.get("lens_refined"):
+        return ""
+    sigma = solved.get("focal_sigma_px")
+    known = "" if sigma is None else f" ± {sigma:.2f}"
+    return f"focal {solved['lens']['K'][0][0]:.2f}{known} px, refined together with the result"
 
 
 def _warnings(wizard: Wizard, results: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

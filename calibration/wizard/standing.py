@@ -23,6 +23,7 @@ from vision_ik.types import Board, CameraIntrinsics
 
 _FEWEST_VIEWS = 6
 """Views that are taken even where fewer foretell the accuracy asked for: they could not be judged."""
+SAVE_OF_TOOL = f"{Step.SAVE} tool"
 _DEFAULTS: Mapping[str, Any] = {
     "views": 15,
     "pictures": 20,
@@ -111,7 +112,7 @@ class Standing:
 
     def outcome(self, step: Step) -> Mapping[str, Any] | None:
         """Return the result of a step, stale or not; None when there is none."""
-        record = self.state.records.get(step)
+        record = self.state.records.get(self.key(step))
         return None if record is None or not record.outcome else self.document.outcomes[record.outcome]
 
     def posed_views(self, *roles: Role) -> list[HandEyeView]:
@@ -154,11 +155,15 @@ class Standing:
         if step is Step.TOUCHES:
             count = len(self.state.of("touches"))
             return count > 0 and (bool(self.state.answers.get("enough_touches")) or count >= self.setting("touches"))
-        return step in self.state.records
+        return self.key(step) in self.state.records
+
+    def key(self, step: Step) -> str:
+        """Return what a step's record is kept under: the rig is written for the tool and for the rest apart."""
+        return SAVE_OF_TOOL if step is Step.SAVE and self.goal == "tool" else step
 
     def staleness(self, step: Step) -> str:
         """Return what changed since a step was done; empty when nothing, or when it never was."""
-        record = self.state.records.get(step)
+        record = self.state.records.get(self.key(step))
         return "" if record is None else changes(record.inputs, self.inputs(step, given="given" in record.inputs))
 
     def _sure(self) -> bool:

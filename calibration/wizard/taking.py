@@ -123,12 +123,12 @@ def changed(wizard: Wizard, command: Command, subject: str) -> State:
         return _discarded(state, subject)
     step = _step(wizard, subject)
     if command is Command.KEEP:
-        record = state.records.get(step)
+        record = state.records.get(wizard.key(step))
         if record is None:
             raise ConfigError(f"The step {step} has not been done.", "Do it first.")
         inputs = wizard.inputs(step, given="given" in record.inputs)
-        return state.recording(step, Record(inputs=inputs, outcome=record.outcome), f"keeping {step}")
-    state = state.recording(step, None, f"repeating {step}")
+        return state.recording(wizard.key(step), Record(inputs=inputs, outcome=record.outcome), f"keeping {step}")
+    state = state.recording(wizard.key(step), None, f"repeating {step}")
     drop = {
         Step.SETUP: ("robot", "mount"),
         Step.BOARD: ("board", "edge_mm"),

@@ -16,7 +16,7 @@ from calibration.hand_eye.solving import calibrate_hand_eye_poses
 from calibration.report.page import write_facts_report
 from calibration.wizard import Step, Wizard
 from calibration.wizard.results import hand_eye_facts, told_of_hand_eye
-from calibration.wizard.saving import provenance_of, write_results
+from calibration.wizard.saving import now, provenance_of, write_results
 from calibration.wizard.work import measured
 from vision_ik.cli import console
 from vision_ik.cli.calibrate import AllOptions, ArmOptions, HandEyeOptions
@@ -56,7 +56,8 @@ def calibrate_pairs(
     mount = options.mount or pairs.mount or rig.mount
     result = calibrate_hand_eye_poses(pairs.Ts_base_flange, pairs.Ts_camera_board, mount=mount)
     facts = hand_eye_facts(result, rig.intrinsics or CameraIntrinsics.from_field_of_view(640, 480))
-    del facts["lens"]  # poses say nothing of it
+    for told in ("lens", "focal_px", "focal_sigma_px"):
+        del facts[told]  # poses say nothing of it
     facts["lens_refined"] = False
     taken = [{"T_base_flange": T.tolist()} for T in pairs.Ts_base_flange]
     origin = provenance_of(
@@ -68,9 +69,12 @@ def calibrate_pairs(
         **told_of_hand_eye(facts),
     )
     file = options.rig if options.rig.suffix == ".toml" else options.rig / "rig.toml"
-    written, _ = write_results(
-        replace(rig, robot_hash=robot.hash), file, hand_eye=facts, provenance={"hand_eye": origin}, origin=path.name
-    )  # fmt: skip
+    with Wizard(options.rig, goal="hand-eye", template=rig) as wizard:
+        written, kept = write_results(
+            replace(rig, robot_hash=robot.hash), file, hand_eye=facts, provenance={"hand_eye": origin}, origin=path.name
+        )  # fmt: skip
+        saved = {"file": str(written), "kept": kept, "when": now()}
+        wizard.record(Step.SAVE, saved, f"writing the result of {path.name}", inputs={"hand-eye": str(path.resolve())})
     present_facts(facts, written, as_json=options.json)
     page = _place(options)
     if page is not None:

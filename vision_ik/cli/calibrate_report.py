@@ -102,8 +102,11 @@ def _summary(
 ) -> object:
     frame = "base" if result["mount"] == "eye_to_hand" else "flange"
     rows: list[Sequence[str | Text]] = []
-    if goal == "all" and "focal_px" in lens:
-        rows.append(["focal length", f"{lens['focal_px'][0]:.2f}", f"{lens['focal_sigma_px']:.2f}", "px"])
+    if "focal_px" in result:
+        sigma = result["focal_sigma_px"]
+        what = "focal length, refined" if result["lens_refined"] else "focal length"
+        rows.append([what, f"{result['focal_px'][0]:.2f}", "" if sigma is None else f"{sigma:.2f}", "px"])
+    if goal == "all" and "held_out_px" in lens:
         rows.append(["lens, held-out views", f"{lens['held_out_px']:.3f}", "", "px"])
     rows += [
         [

@@ -57,6 +57,10 @@ def calibrate_steps(options: HandEyeOptions | AllOptions) -> int:
         return stand(options.rig, _goal(options), undo=options.undo, as_json=options.json)
     if options.from_ is not None:
         return _from_files(options, options.from_)
+    if not options.restart and _folder(options.rig).is_dir():
+        with Wizard(options.rig, goal=_goal(options)) as wizard:
+            if wizard.view.finished:
+                return _done_before(wizard, options)
     if options.source.startswith("sim:"):
         return _simulated(options)
     return _real(options) if options.auto else _by_hand(options)
@@ -66,16 +70,35 @@ def _goal(options: HandEyeOptions | AllOptions) -> Goal:
     return "all" if isinstance(options, AllOptions) else "hand-eye"
 
 
+def _folder(rig: Path) -> Path:
+    return (rig.parent if rig.suffix == ".toml" else rig) / "calibration"
+
+
+def _done_before(wizard: Wizard, options: HandEyeOptions | AllOptions) -> int:
+    """Show what an earlier run came to: nothing is taken or written."""
+    view = wizard.view
+    present(view, as_json=options.json)
+    console.say(
+        f"{view.todo} Nothing was taken anew: --restart does that (the old views stay in {wizard.folder}), "
+        "--undo takes back what was written."
+    )
+    return EXIT_FOUND if view.results.get("check", {}).get("passed") is False else EXIT_OK
+
+
 def stand(rig: Path, goal: Goal, *, undo: bool, as_json: bool) -> int:
     """Say where the calibration stands, after taking back what was done last if that was asked for.
 
     Raises:
         ConfigError: There is none, or nothing to take back.
     """
-    folder = rig.parent if rig.suffix == ".toml" else rig
-    if not (folder / "calibration").is_dir():
+    if not _folder(rig).is_dir():
         raise ConfigError(f"Nobody has calibrated {rig} yet.", "Give a source, or --from a folder of views.")
     with Wizard(rig, goal=goal) as wizard:
+        if goal == "tool" and not (wizard.state.of("touches") or wizard.outcome(Step.TOOL)):
+            raise ConfigError(
+                f"Nobody has calibrated the tool of {rig} yet.",
+                f"`vision-ik calibrate all --rig {rig} --status` tells of its camera; touch a point to find the tool.",
+            )
         if undo:
             what = wizard.view.can_undo
             wizard.handle(Do(Command.UNDO))
@@ -273,6 +296,7 @@ def _drive(
     """
     from vision_ik.cli.calibrate_validate import further_checks
 
+    console.say_if_compiling()
     solver = load_solver(observe.robot)
     with console.Stages() as stages:
         with stages.stage("Take views") as stage:
