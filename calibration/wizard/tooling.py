@@ -53,6 +53,8 @@ def read_touches(path: Path, robot: RobotModel) -> dict[str, dict[str, Any]]:
             q = None if entry.get("q") is None else np.array(entry["q"], dtype=np.float64)
             if q is not None and q.shape != (robot.n,):
                 raise ValueError(f"q has {q.size} joints, and {robot.name} has {robot.n}")
+            if q is not None:
+                _check_radians(q, robot)
             if q is None and "T_base_flange" not in entry:
                 raise ValueError("it has neither T_base_flange nor q")
             pose = Transform(
@@ -61,6 +63,20 @@ def read_touches(path: Path, robot: RobotModel) -> dict[str, dict[str, Any]]:
             told = touch_facts(pose, q)
         facts[f"{digest([told, i])[:12]}/{i + 1}"] = told
     return facts
+
+
+def _check_radians(q: Floats, robot: RobotModel) -> None:
+    """Refuse joints (n,) that are more than a turn beyond their limits.
+
+    Raises:
+        ValueError: They look like degrees.
+    """
+    beyond = np.maximum(robot.lower - q, q - robot.upper)
+    far = np.flatnonzero(~robot.prismatic & (beyond > 2.0 * np.pi))
+    if len(far):
+        i = int(far[0])
+        limits = f"{robot.lower[i]:.2f} to {robot.upper[i]:.2f}"
+        raise ValueError(f"q has {q[i]:.4g} for {robot.joint_names[i]} ({limits} rad): these look like degrees")
 
 
 def touch_facts(pose: Transform, q: Floats | None) -> dict[str, Any]:

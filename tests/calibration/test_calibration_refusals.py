@@ -16,8 +16,10 @@ from scipy.spatial.transform import Rotation
 from calibration import HandEyeView, calibrate_hand_eye, calibrate_hand_eye_poses, read_observations
 from calibration.hand_eye.board_pose import board_poses
 from calibration.hand_eye.causes import Cause
+from calibration.wizard.tooling import read_touches
 from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount
+from vision_ik.robots import load_robot
 from vision_ik.transforms import Transform
 from vision_ik.types import Floats
 
@@ -172,3 +174,13 @@ def test_a_single_pose_out_of_reach_is_left_out_by_name(metres: float, stage: St
     of_pairs = calibrate_hand_eye_poses(flanges, pairs(stage)[1], mount=stage.mount)
     assert of_pairs.views[3].cause is Cause.MISPLACED
     assert of_pairs.used_views == 11
+
+
+@pytest.mark.parametrize(
+    "joints", [[16.4, -27.6, -55.1, -58.0, 37.6, 49.5, 12.8], [0.0, 0.0, 0.0, -90.0, 0.0, 90.0, 0.0]]
+)
+def test_joints_in_degrees_are_named(joints: list[float], tmp_path: Path) -> None:
+    file = tmp_path / "touches.json"
+    file.write_text(json.dumps({"touches": [{"q": np.deg2rad(joints).tolist()}, {"q": joints}]}))
+    with pytest.raises(ConfigError, match=r"touch 2: q has .* these look like degrees\."):
+        read_touches(file, load_robot("panda"))
