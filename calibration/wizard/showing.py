@@ -14,6 +14,7 @@ from calibration.wizard.work import spread_deg
 if TYPE_CHECKING:
     from calibration.wizard.machine import Wizard
 
+_LEFT_OUT = " was left out: "
 _HIDDEN = ("provenance", "lens", "joint_covariance", "T_holder_board", "T_flange_tool")
 """Parts of results that are kept, and shown to nobody."""
 
@@ -160,4 +161,10 @@ def _warnings(wizard: Wizard, results: Sequence[Mapping[str, Any]]) -> tuple[str
     told = [warning for facts in results for warning in facts.get("warnings", ())] + list(
         wizard.setting("remarks") or ()
     )
-    return tuple(dict.fromkeys([*told, *wizard.evidence.remarks]))
+    return without_repeats([*told, *wizard.evidence.remarks])
+
+
+def without_repeats(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Return warnings once each, and of those that a view was left out the last: what comes later knows more of it."""
+    last = {warning.split(_LEFT_OUT)[0]: warning for warning in warnings if _LEFT_OUT in warning}
+    return tuple(dict.fromkeys(w for w in warnings if last.get(w.split(_LEFT_OUT)[0], w) == w))

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from calibration import HandEyeView, calibrate_hand_eye, calibrate_hand_eye_poses, read_observations
 from calibration.hand_eye.board_pose import board_poses
 from calibration.hand_eye.causes import Cause
+from calibration.wizard.showing import without_repeats
 from calibration.wizard.tooling import read_touches
 from vision_ik.errors import CalibrationError, ConfigError, InvalidPoseError
 from vision_ik.rig import Mount
@@ -184,3 +185,9 @@ def test_joints_in_degrees_are_named(joints: list[float], tmp_path: Path) -> Non
     file.write_text(json.dumps({"touches": [{"q": np.deg2rad(joints).tolist()}, {"q": joints}]}))
     with pytest.raises(ConfigError, match=r"touch 2: q has .* these look like degrees\."):
         read_touches(file, load_robot("panda"))
+
+
+def test_a_view_left_out_by_lens_and_camera_is_blamed_once() -> None:
+    lens, other = "View 6 was left out: it repeats view 5.", "View 7 was left out: it is blurred."
+    camera = "View 6 was left out: it contradicts the other views by 191.8 mm and 0.09 deg: an old picture."
+    assert without_repeats([lens, other, "Add views.", camera, "Add views."]) == (other, "Add views.", camera)
