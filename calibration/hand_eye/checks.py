@@ -68,8 +68,9 @@ def check_sights(Ts_camera_board: Floats) -> None:
     far = float(np.median(np.linalg.norm(Ts_camera_board[:, :3, 3], axis=1)))
     if far > _FARTHEST_BOARD:
         raise CalibrationError(
-            f"The board stands {far:.0f} m from the camera in the median view: these poses look like millimetres.",
-            "Give lengths in metres (divide by 1000).",
+            f"The board stands {far:.0f} m from the camera in the median view: these poses look like millimetres "
+            "or centimetres.",
+            "Give lengths in metres.",
             median_distance=far,
         )
 
