@@ -65,7 +65,6 @@ def written_in(document: str, beginning: str) -> list[str]:
 @pytest.mark.parametrize(
     ("document", "board"),
     [
-        ("README.md", CharucoBoard(columns=7, rows=5, square_m=0.03, marker_m=0.022)),
         ("docs/seeing.md", CharucoBoard(columns=7, rows=5, square_m=0.03, marker_m=0.022)),
         ("", TagGridBoard(columns=4, rows=3, tag_m=0.05, gap_m=0.01)),
     ],
