@@ -137,7 +137,7 @@ def _scene(surfaces: Sequence[Surface]) -> Any:
     try:
         import open3d as o3d
     except ImportError as error:
-        raise MissingDependencyError("Open3D is not installed.", "pip install 'vision-ik[sim]'") from error
+        raise MissingDependencyError("Open3D is not installed.", "Install it with `pip install open3d`.") from error
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     for surface in surfaces:
         scene.add_triangles(

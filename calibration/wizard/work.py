@@ -89,16 +89,15 @@ def guess_lens(
 ) -> tuple[CameraIntrinsics, bool]:
     """Return a lens to plan and foretell with while none is calibrated, and whether it says anything."""
     found = list(evidence.detections(names, taken).values())
-    if len(found) >= _FEWEST_FOR_LENS:
-        try:
-            result = calibrate_intrinsics(found, image_size=size, coefficients=4, bend=False)
-        except CalibrationError:
-            pass
-        else:
-            sure = result.focal_sigma < _SURE_FOCAL * result.intrinsics.K[0, 0]
-            if sure:
-                return result.intrinsics, True
-    return CameraIntrinsics.from_field_of_view(*size), False
+    guess = CameraIntrinsics.from_field_of_view(*size)
+    if len(found) < _FEWEST_FOR_LENS:
+        return guess, False
+    try:
+        result = calibrate_intrinsics(found, image_size=size, coefficients=4, bend=False)
+    except CalibrationError:  # so few views need not tell of it
+        return guess, False
+    sure = result.focal_sigma < _SURE_FOCAL * result.intrinsics.K[0, 0]
+    return (result.intrinsics, True) if sure else (guess, False)
 
 
 def foretell(
